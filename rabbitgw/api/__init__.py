@@ -1,0 +1,1 @@
+"""Side routes on aiohttp: thin, over billing and payments."""

@@ -1,0 +1,204 @@
+"""Settings: read once at start from the environment and `.env`, frozen, each with name, unit and default.
+
+An empty key or secret means off. A wrong value raises SettingInvalid with one line that names the variable.
+The table of settings in README.md is generated from this class and tested.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rabbitgw.errors import SettingInvalid
+
+MIB = 1024 * 1024
+
+
+def setting(default: Any, *names: str, help: str, **bounds: Any) -> Any:
+    """A field bound to its environment names (the first is the documented one; the others are aliases)."""
+    return Field(default=default, validation_alias=AliasChoices(*names), description=help, **bounds)
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=False
+    )
+
+    host: str = setting("127.0.0.1", "RABBITGW_HOST", help="address to listen on")
+    port: int = setting(8080, "RABBITGW_PORT", help="port to listen on; 0 takes a free one", ge=0, le=65535)
+    data_dir: Path = setting(
+        Path(".rabbitgw"), "RABBITGW_DATA_DIR", help="folder of embedded servers, spool and dev.env"
+    )
+    admin_key: SecretStr = setting(
+        SecretStr(""), "RABBITGW_ADMIN_KEY", help="credential of /v1/admin; empty: admin routes are off"
+    )
+    log_level: str = setting("INFO", "LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR")
+
+    database_url: SecretStr = setting(
+        SecretStr(""), "DATABASE_URL", help="PostgreSQL DSN; empty: `dev` starts an embedded one"
+    )
+    postgres_password: SecretStr = setting(
+        SecretStr(""), "POSTGRES_PASSWORD", help="password for a DATABASE_URL that has none"
+    )
+    postgres_pool_max: int = setting(
+        8, "RABBITGW_POSTGRES_POOL_MAX", help="connections per process", ge=2, le=200
+    )
+    redis_url: SecretStr = setting(
+        SecretStr(""), "REDIS_URL", help="Redis or Valkey URL; empty: `dev` starts an embedded one"
+    )
+    redis_timeout_s: float = setting(
+        1.0, "RABBITGW_REDIS_TIMEOUT_S", help="seconds to wait for one reply of Redis", gt=0, le=60
+    )
+
+    litellm_base_url: str = setting(
+        "",
+        "LITELLM_BASE_URL",
+        "LITELLM_API_URL",
+        help="upstream: LiteLLM proxy or any OpenAI-compatible base URL, without /v1",
+    )
+    litellm_master_key: SecretStr = setting(
+        SecretStr(""), "LITELLM_MASTER_KEY", help="bearer token for the upstream"
+    )
+    upstream_connect_timeout_s: float = setting(
+        5.0, "RABBITGW_UPSTREAM_CONNECT_TIMEOUT_S", help="seconds to connect to the upstream", gt=0, le=120
+    )
+    upstream_first_byte_timeout_s: float = setting(
+        600.0, "RABBITGW_UPSTREAM_FIRST_BYTE_TIMEOUT_S", help="seconds to the first byte", gt=0, le=3600
+    )
+    upstream_silence_timeout_s: float = setting(
+        300.0, "RABBITGW_UPSTREAM_SILENCE_TIMEOUT_S", help="seconds of silence mid-answer", gt=0, le=3600
+    )
+
+    body_bytes_max: int = setting(
+        32 * MIB, "RABBITGW_BODY_BYTES_MAX", help="largest request body, bytes", ge=1024, le=1024 * MIB
+    )
+    slice_output_tokens: int = setting(
+        256, "RABBITGW_SLICE_OUTPUT_TOKENS", help="output tokens a stream holds ahead", ge=16, le=65536
+    )
+    output_tokens_default_max: int = setting(
+        8192,
+        "RABBITGW_OUTPUT_TOKENS_DEFAULT_MAX",
+        help="output limit of a call that is not streamed and states none, where the model's own is unknown",
+        ge=1,
+        le=1_000_000,
+    )
+    input_tokens_per_kilobyte: int = setting(
+        500,
+        "RABBITGW_INPUT_TOKENS_PER_KILOBYTE",
+        help="input tokens held per 1000 bytes of body",
+        ge=100,
+        le=2000,
+    )
+    hidden_tokens_per_s: int = setting(
+        100,
+        "RABBITGW_HIDDEN_TOKENS_PER_S",
+        help="reasoning tokens held per second in which a reasoning model shows nothing",
+        ge=0,
+        le=10_000,
+    )
+    client_gone: str = setting(
+        "cancel", "RABBITGW_CLIENT_GONE", help="a caller left mid-stream: cancel upstream, or drain it"
+    )
+    client_stall_timeout_s: float = setting(
+        60.0, "RABBITGW_CLIENT_STALL_TIMEOUT_S", help="a client that takes nothing this long has left", gt=0
+    )
+    balance_status: int = setting(
+        429, "RABBITGW_BALANCE_STATUS", help="HTTP status of an empty wallet on OpenAI routes: 429 or 402"
+    )
+
+    hold_max_age_s: int = setting(
+        7200, "RABBITGW_HOLD_MAX_AGE_S", help="a hold older than this is expired", ge=60, le=86_400
+    )
+    lease_s: float = setting(
+        15.0, "RABBITGW_LEASE_S", help="a worker silent this long loses its holds", ge=1, le=600
+    )
+    events_backlog_max: int = setting(
+        1_000_000,
+        "RABBITGW_EVENTS_BACKLOG_MAX",
+        help="usage events a partition may have unbooked before new calls are refused",
+        ge=100,
+    )
+    settle_wait_s: float = setting(
+        2.0, "RABBITGW_SETTLE_WAIT_S", help="wait for a settle before it goes to the disk spool", gt=0, le=60
+    )
+    hold_wait_s: float = setting(
+        5.0,
+        "RABBITGW_HOLD_WAIT_S",
+        help="wait for money that other calls of the account still hold",
+        ge=0,
+        le=60,
+    )
+    drain_timeout_s: float = setting(
+        30.0, "RABBITGW_DRAIN_TIMEOUT_S", help="seconds that SIGTERM gives running answers", ge=0, le=3600
+    )
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
+        return value.upper()
+
+    @field_validator("client_gone")
+    @classmethod
+    def _known_policy(cls, value: str) -> str:
+        if value not in {"cancel", "drain"}:
+            raise ValueError("must be cancel or drain")
+        return value
+
+    @field_validator("balance_status")
+    @classmethod
+    def _known_status(cls, value: int) -> int:
+        if value not in {402, 429}:
+            raise ValueError("must be 429 or 402")
+        return value
+
+    @field_validator("litellm_base_url")
+    @classmethod
+    def _one_url(cls, value: str) -> str:
+        if "," in value:
+            raise ValueError("more than one upstream is not supported yet")
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/").removesuffix("/v1")
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read the environment. `overrides` replace settings by attribute name (used by `dev` and the tests).
+
+        Raises: SettingInvalid, one line that names the variable.
+        """
+        try:
+            settings = cls()
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = documented_name(str(first["loc"][0]))
+            raise SettingInvalid(f"{name}: {first['msg']}") from None
+        return settings.model_copy(update=overrides) if overrides else settings
+
+
+def documented_name(location: str) -> str:
+    """The environment name of a field, from its attribute name or any alias."""
+    for field_name, field in Settings.model_fields.items():
+        choices = field.validation_alias
+        assert isinstance(choices, AliasChoices)
+        names = [str(choice) for choice in choices.choices]
+        if location in (field_name, *names):
+            return names[0]
+    return location
+
+
+def settings_table() -> list[tuple[str, str, str]]:
+    """(environment name, default, help) of every setting, in order: what README.md shows."""
+    rows = []
+    for field in Settings.model_fields.values():
+        choices = field.validation_alias
+        assert isinstance(choices, AliasChoices)
+        default = field.default
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        rows.append((str(choices.choices[0]), str(default), str(field.description)))
+    return rows
