@@ -1,0 +1,43 @@
+"""Which reader reads which dialect. The names are the ones that routes and usage events carry."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rabbitgw.proxy.meter.anthropic_messages import AnthropicMessages
+from rabbitgw.proxy.meter.cohere import Cohere
+from rabbitgw.proxy.meter.gemini import Gemini
+from rabbitgw.proxy.meter.openai_chat import OpenAIChat, OpenAICompletions
+from rabbitgw.proxy.meter.openai_embeddings import OpenAIEmbeddings
+from rabbitgw.proxy.meter.openai_media import OpenAIImages, OpenAISpeech, OpenAITranscriptions
+from rabbitgw.proxy.meter.openai_responses import OpenAIResponses
+from rabbitgw.proxy.meter.reading import Reader
+
+_READERS: Final[dict[str, type[Reader]]] = {
+    reader.dialect: reader
+    for reader in (
+        OpenAIChat,
+        OpenAICompletions,
+        OpenAIResponses,
+        AnthropicMessages,
+        OpenAIEmbeddings,
+        OpenAIImages,
+        OpenAITranscriptions,
+        OpenAISpeech,
+        Gemini,
+        Cohere,
+        Reader,
+    )
+}
+DIALECTS: Final = frozenset(_READERS)
+
+
+def reader_of(dialect: str, choices: int = 1) -> Reader:
+    """A fresh reader for one call.
+
+    Raises: ValueError for a name that is not in DIALECTS.
+    """
+    reader = _READERS.get(dialect)
+    if reader is None:
+        raise ValueError(f"no meter for the dialect {dialect!r}; known: {', '.join(sorted(DIALECTS))}")
+    return reader(choices)

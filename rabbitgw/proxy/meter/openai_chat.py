@@ -1,0 +1,169 @@
+"""OpenAI chat completions and completions.
+
+Usage stands in one `choices: []` chunk before [DONE] (include_usage), on the finish chunk (DeepSeek, Mistral,
+Hugging Face, Z.AI, OpenRouter), or cumulatively on every chunk (vLLM): the last statement wins, nothing is
+added. Groq states the same numbers again under `x_groq`. Empty `choices` alone mean nothing: Azure's prompt
+filter, moderation results and LiteLLM's fallback notice come that way too. An error chunk may carry usage
+(OpenRouter). `service_tier` of the answer is the tier served. With `n` > 1 the first finish_reason is not the
+end.
+Source: openai-python types/chat/chat_completion_chunk.py, types/completion_usage.py; LiteLLM 1.109 as
+recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from rabbitgw.billing.usage import Usage
+from rabbitgw.proxy.meter.numbers import Object, items, obj, openai_usage, states_usage, text
+from rabbitgw.proxy.meter.reading import Kind, Reader, is_null
+
+# A chunk that tells the caller more than usage is never cut, even when usage stands on it.
+_BESIDES_USAGE = ("error", "litellm_fallback", "moderation", "prompt_filter_results")
+# Shorter audio in a chunk counts like text: to look for it in each small chunk would cost more than it is worth.
+_AUDIO_BYTES_MIN = 2048
+_NO_OUTPUT = ("role", "provider_specific_fields")
+_DEPTH_MAX = 32  # of nesting that is searched for text
+_TOTALS = ("completion_tokens", "prompt_tokens", "output_tokens", "input_tokens", "total_tokens")
+
+
+class OpenAIChat(Reader):
+    __slots__ = ("_fallback_model", "_finished", "_stated", "_stated_groq")
+
+    dialect: ClassVar[str] = "openai-chat"
+    hides_usage: ClassVar[bool] = True
+
+    def __init__(self, choices: int = 1) -> None:
+        super().__init__(choices)
+        self._stated: Object | None = None
+        self._stated_groq: Object | None = None
+        self._fallback_model: str | None = None
+        self._finished: set[int] = set()
+
+    def passes(self, piece: bytes) -> int:
+        # Each event is one line and has choices, so none is [DONE], a notice or a usage chunk.
+        events = piece.count(b'"choices":[{')
+        if piece.startswith(b"data:") and piece.count(b"\n") == 2 * events and _says_nothing(piece):
+            return events
+        return 0
+
+    def is_silent(self, name: bytes, data: bytes) -> bool:
+        return not name and b'"choices":[{' in data and _says_nothing(data)
+
+    def is_media(self, head: bytes) -> bool:
+        return b'"audio"' in head
+
+    def take_event(self, name: bytes, document: Object) -> Kind:
+        self._take_shared(document)
+        if name == b"error" and not self.error:  # Groq names the event; the body usually says it too
+            self.take_error(document)
+        choices = items(document.get("choices"))
+        delivers = False
+        media = False
+        for choice in map(obj, choices):
+            if choice.get("finish_reason"):
+                index = choice.get("index")
+                self._finished.add(index if isinstance(index, int) else 0)
+            if self._delivers(choice):
+                delivers = True
+                audio = obj(obj(choice.get("delta")).get("audio"))
+                media = media or len(text(audio.get("data"))) > _AUDIO_BYTES_MIN
+        if delivers:
+            self.delivered_any = True
+        if len(self._finished) >= self.choices:
+            self.finish_seen = True
+        if choices:
+            return Kind.MEDIA if media else Kind.OUTPUT
+        if isinstance(document.get("usage"), dict) and not any(document.get(key) for key in _BESIDES_USAGE):
+            return Kind.USAGE_ONLY
+        return Kind.ASIDE
+
+    def take_body(self, document: Any) -> None:
+        if not isinstance(document, dict):
+            return
+        self._take_shared(document)
+        self.finish_seen = True
+        self.delivered_any = any(self._delivers(obj(choice)) for choice in items(document.get("choices")))
+
+    def _take_shared(self, document: Object) -> None:
+        self.take_names(document)
+        self.take_error(document.get("error"))
+        fallback = text(obj(document.get("litellm_fallback")).get("fallback_model"))
+        # LiteLLM stamps the requested name on every chunk; after a fallback this notice names who served.
+        self._fallback_model = fallback or self._fallback_model
+        self.model = self._fallback_model or self.model
+        self._stated = _later(self._stated, document.get("usage"))
+        self._stated_groq = _later(self._stated_groq, obj(document.get("x_groq")).get("usage"))
+        self.output_stated = bool(self._stated or self._stated_groq)
+
+    def _delivers(self, choice: Object) -> bool:
+        """Any text in the delta: content, tool calls, reasoning, audio … but the role and LiteLLM's notes."""
+        delta = obj(choice.get("delta")) or obj(choice.get("message"))
+        return any(text_of(value) for name, value in delta.items() if name not in _NO_OUTPUT)
+
+    def usage(self) -> Usage | None:
+        stated = self._stated or self._stated_groq
+        return replace(openai_usage(stated), service_tier=self.tier) if stated else None
+
+    def output_text(self, document: Any) -> str:
+        return "".join(
+            text_of(value)
+            for choice in items(obj(document).get("choices"))
+            for name, value in (obj(obj(choice).get("delta")) or obj(obj(choice).get("message"))).items()
+            if name not in ("role", "audio", "tool_calls")
+        ) + "".join(self._calls_and_speech(document))
+
+    @staticmethod
+    def _calls_and_speech(document: Any) -> list[str]:
+        found = []
+        for choice in items(obj(document).get("choices")):
+            delta = obj(obj(choice).get("delta")) or obj(obj(choice).get("message"))
+            for call in items(delta.get("tool_calls")):
+                function = obj(obj(call).get("function"))
+                found += [text(function.get("name")), text(function.get("arguments"))]
+            found.append(text(obj(delta.get("audio")).get("transcript")))
+        return found
+
+
+class OpenAICompletions(OpenAIChat):
+    """`/v1/completions`: the same usage; output stands in `text`. vLLM-like servers may omit usage."""
+
+    __slots__ = ()
+
+    dialect: ClassVar[str] = "openai-completions"
+
+    def _delivers(self, choice: Object) -> bool:
+        return bool(choice.get("text"))
+
+    def output_text(self, document: Any) -> str:
+        return "".join(text(obj(choice).get("text")) for choice in items(obj(document).get("choices")))
+
+
+def _says_nothing(data: bytes) -> bool:
+    return (
+        b'"error"' not in data
+        and (len(data) <= _AUDIO_BYTES_MIN or b'"audio"' not in data)
+        and is_null(data, b'"usage"', b'"usage":null')
+        and is_null(data, b'"finish_reason"', b'"finish_reason":null')
+    )
+
+
+def _later(known: Object | None, usage: Any) -> Object | None:
+    """The later of two statements. One without numbers says nothing, and zeros do not undo numbers."""
+    if not states_usage(usage):
+        return known
+    later: Object = usage
+    if known is not None and not any(later.get(name) for name in _TOTALS):
+        return known
+    return later
+
+
+def text_of(value: Any, depth: int = 0) -> str:
+    """Strings in a delta member, also where a provider nests them (reasoning_details, function_call)."""
+    if isinstance(value, str):
+        return value
+    if depth == _DEPTH_MAX or not isinstance(value, dict | list):
+        return ""
+    inner = value.values() if isinstance(value, dict) else value
+    return "".join(text_of(part, depth + 1) for part in inner)

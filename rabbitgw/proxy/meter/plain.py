@@ -1,0 +1,133 @@
+"""One answer that is not streamed: its bytes pass at once, all but the last, and its JSON is read at the end.
+
+Owns the withheld last byte (the answer is whole only after the settle) and bounded memory: a body beyond
+`WHOLE_BYTES_MAX` is made small while it passes (shrink.py), so that one of any size is read without keeping
+or parsing it in one go. A body that is no JSON (speech, subtitles) states nothing and passes untouched.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rabbitgw.billing.usage import Usage
+from rabbitgw.proxy.meter.dialects import reader_of
+from rabbitgw.proxy.meter.estimate import OutputSample
+from rabbitgw.proxy.meter.numbers import Object, parse
+from rabbitgw.proxy.meter.shrink import Shrinker
+
+WHOLE_BYTES_MAX: Final = 262_144  # parsed in one go: under a millisecond
+
+_BLANK: Final = b" \t\r\n"
+
+
+class PlainReader:
+    """`feed` each piece and pass on what it returns; `end`; then settle, then `release` the last byte.
+
+    Raises: ValueError for a dialect that is not in DIALECTS.
+    """
+
+    __slots__ = ("_body", "_ended", "_is_json", "_last", "_reader", "_shrinker", "size")
+
+    def __init__(self, dialect: str, *, choices: int = 1) -> None:
+        self._reader = reader_of(dialect, choices)
+        self.size = 0  # bytes of the body so far
+        self._last = b""
+        self._body = bytearray()
+        self._shrinker: Shrinker | None = None
+        self._is_json: bool | None = None  # None until the first byte that is not blank
+        self._ended = False
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take a piece; the bytes that may go to the client now."""
+        if not piece:
+            return b""
+        self.size += len(piece)
+        self._keep(piece)
+        out = self._last + piece[:-1]
+        self._last = piece[-1:]
+        return out
+
+    def end(self) -> bytes:
+        """The body is whole: read it. Nothing more goes out before `release`."""
+        self._ended = True
+        document = None
+        if self._shrinker is not None:
+            document = parse(self._shrinker.end())
+        elif self._is_json:
+            document = parse(bytes(self._body))
+        if document is not None:
+            self._reader.take_body(document)
+        if self._shrinker is not None or (document is None and self.size > 0):
+            self._reader.delivered_any = self._reader.error is None
+        return b""
+
+    def release(self) -> bytes:
+        """The last byte, once the call is settled."""
+        last, self._last = self._last, b""
+        return last
+
+    @property
+    def withheld(self) -> bytes:
+        return self._last
+
+    @property
+    def terminal_seen(self) -> bool:
+        """Only the end of the body ends it, and the transport knows that."""
+        return False
+
+    @property
+    def usage(self) -> Usage | None:
+        """As stated, after `end`. None when nothing was, or when zeros were stated for an answer with output."""
+        usage = self._reader.usage()
+        return None if self.zero_usage else usage
+
+    @property
+    def zero_usage(self) -> bool:
+        """Usage was stated as zero although output came: worth an alert, to be estimated."""
+        usage = self._reader.usage()
+        if usage is None or not self._reader.delivered_any:
+            return False
+        return not (usage.input_tokens or usage.output_tokens or usage.seconds_milli)
+
+    @property
+    def output_stated(self) -> bool:
+        return self._reader.output_stated
+
+    @property
+    def error(self) -> Object | None:
+        return self._reader.error
+
+    @property
+    def model(self) -> str | None:
+        return self._reader.model
+
+    @property
+    def images(self) -> int:
+        """Images in the answer, for models that are sold by the image."""
+        return self._reader.images
+
+    @property
+    def delivered_any(self) -> bool:
+        """Some of the answer came; of a body that broke off, any byte."""
+        return self._reader.delivered_any if self._ended else self.size > 1
+
+    def output_sample(self) -> OutputSample:
+        """What `estimate_output_tokens` needs, when usage is missing."""
+        unread = self.size if self._is_json is False else 0
+        if self._shrinker is not None:
+            unread = self._shrinker.dropped_bytes
+        return OutputSample(dialect=self._reader.dialect, body=bytes(self._body), unread_bytes=unread)
+
+    def _keep(self, piece: bytes) -> None:
+        if self._is_json is None:
+            head = piece.lstrip(_BLANK)
+            if head:
+                self._is_json = head[0] in b"{["
+        if self._shrinker is not None:
+            self._shrinker.feed(piece)
+        elif self._is_json is not False:
+            self._body += piece
+            if len(self._body) > WHOLE_BYTES_MAX:
+                self._shrinker = Shrinker()
+                self._shrinker.feed(bytes(self._body))
+                self._body.clear()

@@ -1,0 +1,314 @@
+"""One streamed answer: what may go to the client now, and what the events have said so far.
+
+Owns three decisions about bytes, and makes no other change to them: the caller did not ask for usage, so the
+one usage chunk that we asked for is cut out; an event that may be it is held until it is whole; and the last
+line end and blank line of the terminal frame stay here until the call is settled (`withheld`). Knows no
+socket, no price. How the bytes were cut into pieces changes nothing: neither what is read, nor what goes out
+in sum. An ordinary piece costs a few byte searches; its JSON is not parsed, and nothing is kept of it but a
+small sample.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rabbitgw.billing.usage import Usage
+from rabbitgw.proxy.meter.delivered import Delivered
+from rabbitgw.proxy.meter.dialects import reader_of
+from rabbitgw.proxy.meter.estimate import OutputSample
+from rabbitgw.proxy.meter.numbers import Object
+from rabbitgw.proxy.meter.reading import Kind
+from rabbitgw.proxy.meter.shrink import Shrinker
+from rabbitgw.proxy.sse import EVENT_BYTES_MAX, Event, Framer
+
+HELD_BYTES_MAX: Final = EVENT_BYTES_MAX  # an event that long is no usage chunk
+AFTER_BYTES_MAX: Final = 65_536  # behind the terminal frame while the settle is under way; more is dropped
+HEAD_BYTES: Final = 512  # of a large event under way, to see what it is
+
+# A chunk with a choice in it is no usage chunk. In JSON text the quotes would be escaped.
+_HAS_CHOICE: Final = re.compile(rb'"choices"[ \t]*:[ \t]*\[[ \t]*[^\s\]]')
+_OVERLAP: Final = 64  # bytes looked at again when more of a held event comes
+_CR: Final = 0x0D
+Cut = tuple[int, int, bytes]  # offsets of what is cut, and what of it stays
+_LINES: Final = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|$)")
+
+
+class StreamReader:
+    """`feed` each piece and pass on what it returns; `end` at a clean end; then settle, then `release`.
+
+    `hide_usage`: the caller did not ask for the usage chunk. `choices`: how many answers were asked for
+    (`n`).
+    Raises: ValueError for a dialect that is not in DIALECTS.
+    """
+
+    __slots__ = (
+        "_checked",
+        "_cut_lf",
+        "_delivered",
+        "_doubt_from",
+        "_framer",
+        "_held",
+        "_hide",
+        "_not_usage",
+        "_overflow",
+        "_passes",
+        "_reader",
+        "_ready",
+        "_released",
+        "_terminal",
+        "_withheld",
+    )
+
+    def __init__(self, dialect: str, *, hide_usage: bool, choices: int = 1) -> None:
+        self._reader = reader_of(dialect, choices)
+        self._passes = self._reader.passes
+        self._ready = False  # nothing is held, the next byte begins an event, and ordinary ones need no look
+        self._hide = hide_usage and self._reader.hides_usage
+        self._framer = Framer(self._new_overflow)
+        self._overflow: Shrinker | None = None
+        self._held = b""  # not given yet: the end of what was fed
+        self._withheld = bytearray()
+        self._terminal = False
+        self._released = False
+        self._doubt_from: int | None = None  # a closing event ended the stream so far; its line end is held
+        self._cut_lf = False  # the cut event's last LF is still to come
+        self._not_usage: int | None = None  # start of the pending event that is surely no usage chunk
+        self._checked = 0  # bytes of the held event that were searched
+        self._delivered = Delivered()
+
+    # Bytes
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take a piece from upstream; the bytes that may go to the client now (`piece` itself, if it may whole)."""
+        if self._terminal:
+            return self._after_terminal(piece)
+        if self._ready and piece.endswith(b"\n\n") and _CR not in piece:
+            events = self._passes(piece)
+            if events:
+                self._framer.offset += len(piece)
+                self._delivered.add_piece(piece, events)
+                return piece
+        return self._feed_events(piece) if piece else b""
+
+    def end(self) -> bytes:
+        """Upstream's body ended: read a last event that nothing terminated, give back what was held in doubt."""
+        if self._terminal:
+            return b""
+        start = self._framer.offset - len(self._held)
+        cuts: list[Cut] = []
+        terminal = self._doubt_from
+        for event in self._framer.end():
+            kind = self._read(event)
+            if kind is Kind.USAGE_ONLY and self._hides(event, start):
+                cuts.append(_cut(event, self._held, start))
+            elif kind in (Kind.TERMINAL, Kind.CLOSING):
+                terminal = event.last_line_end
+        held = self._held
+        self._held = b""
+        if terminal is None:
+            return _without(held, start, start + len(held), cuts)
+        self._terminal = True
+        self._withheld += held[max(terminal - start, 0) :]
+        return held[: max(terminal - start, 0)]
+
+    def release(self) -> bytes:
+        """The withheld bytes, once the call is settled; whatever upstream sends after them passes unread."""
+        self._released = True
+        withheld = bytes(self._withheld)
+        self._withheld.clear()
+        return withheld
+
+    @property
+    def withheld(self) -> bytes:
+        """The end of the terminal frame and what followed it, for after the settle."""
+        return bytes(self._withheld)
+
+    @property
+    def at_event_end(self) -> bool:
+        """An event of ours may follow what the client was given so far (nothing, or up to an event's end)."""
+        framer = self._framer
+        if self._terminal:
+            return False
+        if not self._held:
+            return framer.at_event_end
+        held_from = framer.offset - len(self._held)
+        return held_from == (framer.line_start if framer.pending_start is None else framer.pending_start)
+
+    # What was seen
+
+    @property
+    def terminal_seen(self) -> bool:
+        return self._terminal
+
+    @property
+    def finish_seen(self) -> bool:
+        """Every answer has its finish reason, or the terminal frame came: what is left is a few frames."""
+        return self._reader.finish_seen
+
+    @property
+    def usage(self) -> Usage | None:
+        """As stated so far. None when nothing was, or when zeros were stated for an answer that has output."""
+        usage = self._reader.usage()
+        if usage is not None and self._reader.delivered_any and _is_zero(usage):
+            return None
+        return usage
+
+    @property
+    def zero_usage(self) -> bool:
+        """Usage was stated as zero although output came: worth an alert, to be estimated."""
+        usage = self._reader.usage()
+        return usage is not None and self._reader.delivered_any and _is_zero(usage)
+
+    @property
+    def output_stated(self) -> bool:
+        """The stated usage counts the output; False where it holds a placeholder (Anthropic's message_start)."""
+        return self._reader.output_stated
+
+    @property
+    def error(self) -> Object | None:
+        """An error that upstream sent inside the stream: type, message, code, each or None."""
+        return self._reader.error
+
+    @property
+    def model(self) -> str | None:
+        """The model that upstream named last; after a fallback of LiteLLM's, the one that served."""
+        return self._reader.model
+
+    @property
+    def images(self) -> int:
+        """Images delivered whole, for models that are sold by the image."""
+        return self._reader.images
+
+    @property
+    def delivered_any(self) -> bool:
+        """Some output came: not only comments, roles, notices or errors."""
+        return self._reader.delivered_any
+
+    @property
+    def delivered_tokens(self) -> int:
+        """Estimate, without parsing, of the output tokens so far; it never waits for an event's end."""
+        overflow = self._overflow
+        if overflow is None or not self._framer.is_large:
+            return self._delivered.tokens()
+        kind = self._reader.pending_kind(self._framer.name, overflow.head(HEAD_BYTES))
+        size = self._framer.offset - (self._framer.pending_start or 0)
+        if kind is Kind.OUTPUT:
+            return self._delivered.tokens(text_under_way=size)
+        return self._delivered.tokens(media_under_way=size if kind is Kind.MEDIA else 0)
+
+    def output_sample(self) -> OutputSample:
+        """What `estimate_output_tokens` needs, when usage is missing."""
+        return self._delivered.sample(self._reader.dialect)
+
+    # Inside
+
+    def _new_overflow(self) -> Shrinker:
+        self._overflow = Shrinker()
+        return self._overflow
+
+    def _after_terminal(self, piece: bytes) -> bytes:
+        if self._released:
+            return piece
+        if len(self._withheld) < AFTER_BYTES_MAX:
+            self._withheld += piece
+        return b""
+
+    def _feed_events(self, piece: bytes) -> bytes:
+        framer = self._framer
+        begin = framer.offset
+        start = begin - len(self._held)  # offset of the first byte not given yet
+        cuts: list[Cut] = []
+        if self._cut_lf:
+            if piece[0] == 0x0A and framer.after_cr:
+                cuts.append((begin, begin + 1, b""))
+            self._cut_lf = False
+        whole = self._held + piece if self._held else piece
+        if self._doubt_from is not None and not (piece == b"\n" and framer.after_cr):
+            self._doubt_from = None
+        for event in framer.feed(piece):
+            kind = self._read(event)
+            if kind is Kind.TERMINAL:
+                stop = max(event.last_line_end, start)
+                self._terminal = True
+                self._ready = False
+                self._withheld += whole[stop - start :]
+                self._held = b""
+                return _without(whole, start, stop, cuts)
+            if kind is Kind.USAGE_ONLY and self._hides(event, start):
+                cuts.append(_cut(event, whole, start))
+                self._cut_lf = event.end == framer.offset and framer.after_cr
+            if kind is Kind.CLOSING and event.end == framer.offset:
+                self._doubt_from = event.last_line_end
+        limit = self._limit(whole, start)
+        self._held = whole[limit - start :]
+        self._ready = framer.idle and self._reader.may_pass and not self._held
+        if not cuts and limit == framer.offset and whole is piece:
+            return piece
+        return _without(whole, start, limit, cuts)
+
+    def _limit(self, whole: bytes, start: int) -> int:
+        """Up to where bytes may be given: before an event or a line end that is still in doubt."""
+        framer = self._framer
+        if self._doubt_from is not None:
+            return self._doubt_from
+        limit = framer.offset
+        pending = framer.pending_start
+        if (
+            pending is not None
+            and framer.at_line_start
+            and framer.has_data
+            and self._reader.may_end(framer.name, framer.data, large=framer.is_large)
+        ):
+            limit = framer.last_line_end
+        if not self._hide:
+            return limit
+        if pending is None and framer.starts_field():
+            pending = framer.line_start
+        if pending is None or pending == self._not_usage:
+            self._checked = 0
+            return limit
+        if framer.offset - pending > HELD_BYTES_MAX or _HAS_CHOICE.search(
+            whole, pending - start + self._checked
+        ):
+            self._not_usage = pending
+            self._checked = 0
+            return limit
+        self._checked = max(framer.offset - pending - _OVERLAP, 0)
+        return pending
+
+    def _read(self, event: Event) -> Kind:
+        kind = self._reader.read(event)
+        size = event.last_line_end + 2 - event.start  # as with LF, so that a CRLF cut in two counts the same
+        if kind is Kind.OUTPUT:
+            self._delivered.add_event(event.data, size, large=event.large)
+        elif kind is Kind.MEDIA:
+            self._delivered.add_media(size)
+        return kind
+
+    def _hides(self, event: Event, start: int) -> bool:
+        """Whether a usage chunk is to be cut out, and none of it has left."""
+        return self._hide and event.start >= start and event.end - event.start <= HELD_BYTES_MAX
+
+
+def _cut(event: Event, whole: bytes, start: int) -> Cut:
+    """Take an event out; comments among its lines stay."""
+    lines = _LINES.findall(whole[event.start - start : event.end - start])
+    return event.start, event.end, b"".join(line for line in lines if line.startswith(b":"))
+
+
+def _without(whole: bytes, start: int, stop: int, cuts: list[Cut]) -> bytes:
+    """The bytes from `start` to `stop`, both offsets in the stream, without the cuts."""
+    if not cuts:
+        return whole[: stop - start]
+    out = []
+    begin = start
+    for cut_start, cut_end, kept in cuts:
+        out += [whole[begin - start : cut_start - start], kept]
+        begin = cut_end
+    out.append(whole[begin - start : max(stop, begin) - start])
+    return b"".join(out)
+
+
+def _is_zero(usage: Usage) -> bool:
+    return not (usage.input_tokens or usage.output_tokens or usage.seconds_milli)
