@@ -1,0 +1,145 @@
+-- reserve: put a hold on a wallet, and on every spend window above the caller, before a byte goes upstream.
+-- Needs: prologue, amounts, holds
+--   KEYS  1 epoch  2 account  3 holds  4 mark of this hold  5 events
+--   ARGV  1 epoch  2 hold_id (UUIDv7, ours)  3 worker_id  4 account_id  5 currency  6 key_id  7 key_generation
+--         8 max_age_ms, after which the sweeper may end the hold  9 backlog_max, events
+--         10 n_windows, at most 16
+--         then 5 per window: window_id, span, start_ms, end_ms (0 = never ends), limit_nanos
+--         then n_offers, at least 1
+--         then 5 per offer: amount_nanos, least_nanos (<= amount), last (0|1), enforce ('0'|'1' per window),
+--         ticket (JSON)
+--   Takes the first offer that passes. What it grants is min(amount, room), room being what the wallet and the
+--   enforced windows have left; it must be at least `least` and not 0. An amount of 0 (a free model) asks only
+--   that the balance is not negative. An offer with last = 1 passes only while no other such call of this account
+--   and currency is under way.
+--   Replies, in the order of the checks; money is text
+--     {FENCED}                                       another epoch, or none
+--     {DONE}                                         this hold has ended, or was released before it came
+--     {HELD, offer, granted, available, now_ms}      this hold is there already: what it was granted; the offers
+--                                                    must be those of the first time
+--     {COLD}                                         the account is not loaded
+--     {STALE}                                        the key has another generation: look it up again
+--     {SPAN, now_ms}                                 a window's span is not the present one
+--     {BACKLOG, events}                              the books are too far behind
+--     {OK, offer, granted, available, now_ms}        offer counts from 0; available is what is left after the hold
+--     {SHORT, available, now_ms}                     the first offer fails at the wallet, or its last-money
+--                                                    place is taken
+--     {WINDOW, window, limit, remaining, now_ms}     ... at this window (counts from 0); remaining may be negative
+--   Writes: h:<CUR> and every window's counter rise by what is granted, the hold is stored, l:<CUR> is taken by
+--   a last-money call; the first touch of a span drops the counter of the span before the previous one.
+--   A refusal writes nothing. The first write is one that Redis refuses when memory is full.
+--   Example: balance 1000, held 0, no windows, one offer {300, 300, 0, '', '{}'} -> {OK, 0, '300', '700', now};
+--   the same again -> {HELD, 0, '300', '700', now}; another of {800, 800, ...} -> {SHORT, '700', now};
+--   one of {800, 500, 1, ...} -> {OK, 0, '700', '0', now}
+local account, holds, mark, events = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local hold_id, account_id, currency = ARGV[2], ARGV[4], ARGV[5]
+local WINDOW, OFFER = 5, 5 -- arguments per window and per offer
+
+-- Arguments: their number first, so that none is missing below.
+local n_windows, max_age_ms, backlog_max = tonumber(ARGV[10]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local offers_at = 12 + WINDOW * n_windows
+local n_offers = tonumber(ARGV[offers_at - 1])
+if #KEYS ~= 5 or n_windows < 0 or n_windows > 16 or n_offers < 1 or #ARGV ~= offers_at - 1 + OFFER * n_offers
+  or max_age_ms < 0 or backlog_max < 0 then
+  error('BADARG reserve: counts do not fit', 0)
+end
+
+-- Read.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'FENCED'} end
+if redis.call('EXISTS', mark) == 1 then return {'DONE'} end
+
+local b_field, h_field, l_field = 'b:' .. currency, 'h:' .. currency, 'l:' .. currency
+local packed = redis.call('HGET', holds, hold_id)
+if packed then
+  local owner, held_currency, amount, _, _, _, _, _, last, ticket = unpack_hold(packed)
+  if owner ~= account_id or held_currency ~= currency then
+    error('BADARG hold ' .. hold_id .. ' is of account ' .. owner .. ' in ' .. held_currency, 0)
+  end
+  local wallet = redis.call('HMGET', account, b_field, h_field)
+  local available = shown((wallet[1] or 0) - (wallet[2] or 0))
+  for i = 0, n_offers - 1 do -- the hold keeps the offer's ticket and flag, not its number
+    local at = offers_at + OFFER * i
+    if ARGV[at + 2] == last and ARGV[at + 4] == ticket then return {'HELD', i, amount, available, now_ms} end
+  end
+  error('BADARG hold ' .. hold_id .. ' was reserved with other offers', 0)
+end
+
+local fields = {'g:' .. ARGV[6], b_field, h_field, l_field}
+for w = 1, n_windows do
+  local at = 6 + WINDOW * w
+  fields[2 * w + 3] = 'w:' .. ARGV[at] .. ':' .. ARGV[at + 1]
+  fields[2 * w + 4] = 'ws:' .. ARGV[at]
+end
+local state = redis.call('HMGET', account, unpack(fields))
+if not state[1] and redis.call('EXISTS', account) == 0 then return {'COLD'} end
+if state[1] ~= ARGV[7] then return {'STALE'} end
+
+-- Check: the spans are today's, the books keep up, and an offer passes.
+local rooms = {}
+for w = 1, n_windows do
+  local at = 6 + WINDOW * w
+  local start_ms, end_ms = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  if now_ms < start_ms or end_ms ~= 0 and now_ms >= end_ms then return {'SPAN', now_ms} end
+  rooms[w] = nanos(ARGV[at + 4], 'limit_nanos') - (state[2 * w + 3] or 0)
+end
+local backlog = redis.call('XLEN', events)
+if backlog >= backlog_max then return {'BACKLOG', backlog} end
+
+local balance, held = tonumber(state[2] or '0'), tonumber(state[3] or '0')
+local last_free -- asked when an offer needs it; a place whose hold is gone is free
+local taken, granted, first_tightest
+for i = 0, n_offers - 1 do
+  local at = offers_at + OFFER * i
+  local amount, least = nanos(ARGV[at], 'amount_nanos'), nanos(ARGV[at + 1], 'least_nanos')
+  local last, enforce = ARGV[at + 2], ARGV[at + 3]
+  if least > amount or #enforce ~= n_windows or string.find(enforce, '[^01]') or last ~= '0' and last ~= '1' then
+    error('BADARG reserve: offer ' .. i .. ' contradicts itself', 0)
+  end
+  local room, tightest = balance - held, 0
+  for w = 1, n_windows do
+    if string.byte(enforce, w) == 49 and rooms[w] < room then room, tightest = rooms[w], w end
+  end
+  first_tightest = first_tightest or tightest
+  if last == '1' and last_free == nil then
+    last_free = not state[4] or redis.call('HEXISTS', holds, state[4]) == 0
+  end
+  if not taken and (last == '0' or last_free) then
+    if amount == 0 then
+      if balance >= 0 then taken, granted = at, '0' end
+    elseif room >= amount then
+      taken, granted = at, ARGV[at]
+    elseif room > 0 and room >= least then
+      taken, granted = at, shown(room)
+    end
+  end
+end
+if not taken then
+  if first_tightest == 0 then return {'SHORT', shown(balance - held), now_ms} end
+  local limit = ARGV[10 + WINDOW * first_tightest]
+  return {'WINDOW', first_tightest - 1, limit, shown(rooms[first_tightest]), now_ms}
+end
+local names, before = {}, {}
+for w = 1, n_windows do
+  local at = 6 + WINDOW * w
+  names[w] = ARGV[at] .. ':' .. ARGV[at + 1]
+  if (state[2 * w + 3] or 0) + granted > SUM_MAX then error('RANGE counter of window ' .. names[w], 0) end
+  if state[2 * w + 4] ~= ARGV[at + 1] then before[w] = redis.call('HGET', account, 'wo:' .. ARGV[at]) end
+end
+
+-- Write.
+local held_now = redis.call('HINCRBY', account, h_field, granted)
+for w = 1, n_windows do
+  local at = 6 + WINDOW * w
+  local window_id, span, latest = ARGV[at], ARGV[at + 1], state[2 * w + 4]
+  if latest ~= span and before[w] ~= span then -- when the clock was set back it is before[w]: nothing moves
+    if before[w] then redis.call('HDEL', account, 'w:' .. window_id .. ':' .. before[w]) end
+    if latest then redis.call('HSET', account, 'wo:' .. window_id, latest) end
+    redis.call('HSET', account, 'ws:' .. window_id, span)
+  end
+  redis.call('HINCRBY', account, 'w:' .. names[w], granted)
+end
+local last = ARGV[taken + 2]
+redis.call('HSET', holds, hold_id, pack_hold(account_id, currency, granted, '0', ARGV[3], shown(now_ms),
+  shown(now_ms + max_age_ms), table.concat(names, ','), last, ARGV[taken + 4]))
+if last == '1' then redis.call('HSET', account, l_field, hold_id) end
+return {'OK', (taken - offers_at) / OFFER, granted, shown(balance - held_now), now_ms}

@@ -1,0 +1,325 @@
+"""The money scripts of billing/lua/, one typed method each.
+
+Owns loading (preludes in front, SHA-1) and calling: EVALSHA first, EVAL when this Redis has not seen the
+script, again while Redis says that it is loading, busy or moving the slot. Decides nothing about money: every
+rule is in the Lua, and the header of each file says what its words mean.
+A call that raised RedisUnavailable may have had its effect, unless it is a RedisReplyError: then nothing was
+written. Either way it may be sent again, because each script answers a repetition by what it finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+from rabbitgw import replies
+from rabbitgw.clock import monotonic_s
+from rabbitgw.errors import InvariantBroken, RedisReplyError
+from rabbitgw.keynames import KeyNames
+
+SNAPSHOT_ACCOUNTS_MAX = 100  # accounts in one snapshot: Redis does nothing else meanwhile
+PAUSE_FIRST_S = 0.005  # between tries while Redis is not ready; doubles up to PAUSE_MAX_S
+PAUSE_MAX_S = 0.1
+
+NAMES: Final = (
+    "reserve", "extend", "settle", "release", "expire", "credit",
+    "load", "key_put", "key_record_put", "lease", "snapshot",
+)  # fmt: skip
+
+# Redis did not run the script and will, soon.
+_NOT_YET = frozenset({"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN"})
+# What only a mistake of ours brings about: a script refused its arguments, or met a key of another type.
+_MISTAKES = frozenset({"ERR", "WRONGTYPE", "NOPERM", "CROSSSLOT"})
+# But Redis 6.2 says ERR also when Redis refused a command inside the script; the reason is in the text then.
+# That happens at a script's first write, so nothing was written.
+_REFUSED_INSIDE = re.compile(r"-(?:OOM|MISCONF|READONLY|NOREPLICAS) ")
+
+_NEEDS = re.compile(r"^-- Needs: (.+)$", re.MULTILINE)
+
+
+class Link(Protocol):
+    """What a script needs of a connection: RedisLink, or what a test puts in its place."""
+
+    def call(self, *args: bytes | str | int) -> Awaitable[Any]: ...
+
+
+class WindowCheck(NamedTuple):
+    """A spend window as reserve is given it, at most 16 a call; the fields are its arguments, in order."""
+
+    window_id: int
+    span: str
+    start_ms: int
+    end_ms: int  # 0: never ends
+    limit_nanos: int
+
+
+class WindowLimit(NamedTuple):
+    """A spend window as extend is given it."""
+
+    window_id: int
+    span: str
+    limit_nanos: int
+    enforce: int = 1  # 0: counted only
+
+
+class Offer(NamedTuple):
+    """One way to take a call, as reserve is given it. The ticket (JSON) tells offers apart."""
+
+    amount_nanos: int
+    least_nanos: int
+    last: int  # 1: only as the account's one last-money call
+    enforce: str  # one '0' or '1' per window
+    ticket: bytes
+
+
+class Script(NamedTuple):
+    name: str
+    source: bytes
+    sha: bytes
+
+
+@lru_cache(maxsize=8)
+def load_scripts(prologue: str | None = None) -> Mapping[str, Script]:
+    """Every script with its preludes in front. `prologue` replaces prologue.lua: how tests set the clock.
+
+    A file names the preludes it uses in a line "-- Needs: prologue, amounts".
+    """
+    folder = files("rabbitgw") / "billing" / "lua"
+
+    def text(name: str) -> str:
+        if name == "prologue" and prologue is not None:
+            return prologue
+        return (folder / f"{name}.lua").read_text("utf-8")
+
+    scripts = {}
+    for name in NAMES:
+        body = text(name)
+        needs = _NEEDS.search(body)
+        preludes = [text(need) for need in needs.group(1).split(", ")] if needs else []
+        source = "\n".join([*preludes, body]).encode()
+        scripts[name] = Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+    return scripts
+
+
+class Scripts:
+    """Calls the scripts on one Redis, with the names of one epoch.
+
+    timeout_s: how long a call goes on while Redis answers that it is not ready (for silence see the link).
+    Every method raises: RedisUnavailable (and RedisReplyError, a kind of it: refused, nothing written);
+    InvariantBroken when a script refuses its arguments or answers a word that is not its own.
+    """
+
+    __slots__ = ("_epoch", "_link", "_names", "_partitions", "_scripts", "timeout_s")
+
+    def __init__(
+        self, link: Link, names: KeyNames, *, timeout_s: float = 1.0, prologue: str | None = None
+    ) -> None:
+        self._link = link
+        self._scripts = load_scripts(prologue)
+        self.timeout_s = timeout_s
+        self.use(names)
+
+    def use(self, names: KeyNames) -> None:
+        """From now on call with the names of another epoch."""
+        self._names = names
+        self._partitions = names.partition
+        self._epoch = str(names.epoch).encode()
+
+    @property
+    def names(self) -> KeyNames:
+        return self._names
+
+    async def reserve(
+        self,
+        partition: int,
+        account_id: int,
+        *,
+        hold_id: str,
+        worker_id: str,
+        currency: str,
+        key_id: int,
+        generation: int,
+        max_age_ms: int,
+        backlog_max: int,
+        windows: Sequence[WindowCheck],
+        offers: Sequence[Offer],
+    ) -> replies.ReserveReply:
+        """Put a hold on the wallet and every window, by the first offer that passes. Source: reserve.lua."""
+        script = self._scripts["reserve"]
+        keys = self._partitions[partition]
+        command: list[bytes | str | int] = [
+            b"EVALSHA", script.sha, b"5",
+            keys.epoch_key, keys.account(account_id), keys.holds, keys.mark(hold_id), keys.events,
+            self._epoch, hold_id, worker_id, account_id, currency, key_id, generation,
+            max_age_ms, backlog_max, len(windows),
+        ]  # fmt: skip
+        for window in windows:
+            command += window
+        command.append(len(offers))
+        for offer in offers:
+            command += offer
+        return replies.reserve_reply(await self._run(script, command))
+
+    async def extend(
+        self,
+        partition: int,
+        account_id: int,
+        *,
+        hold_id: str,
+        new_total_nanos: int,
+        least_total_nanos: int,
+        delivered_nanos: int,
+        windows: Sequence[WindowLimit] = (),
+    ) -> replies.ExtendReply:
+        """Let a hold grow to a new total, and note what was delivered so far. Source: extend.lua."""
+        script = self._scripts["extend"]
+        keys = self._partitions[partition]
+        command: list[bytes | str | int] = [
+            b"EVALSHA", script.sha, b"3", keys.epoch_key, keys.account(account_id), keys.holds,
+            self._epoch, hold_id, account_id, new_total_nanos, least_total_nanos, delivered_nanos,
+            len(windows),
+        ]  # fmt: skip
+        for window in windows:
+            command += window
+        return replies.extend_reply(await self._run(script, command))
+
+    async def settle(
+        self,
+        partition: int,
+        account_id: int,
+        *,
+        hold_id: str,
+        currency: str,
+        cost_nanos: int,
+        status: Literal["settled", "partial"],
+        payload: bytes,
+        first_try_ms: int = 0,
+    ) -> replies.SettleReply:
+        """Charge the true cost of a held call and emit its usage event, once. Source: settle.lua.
+
+        Units: first_try_ms is by Redis' clock; 0 means that this is the first try.
+        """
+        script = self._scripts["settle"]
+        keys = self._partitions[partition]
+        command: list[bytes | str | int] = [
+            b"EVALSHA", script.sha, b"5",
+            keys.epoch_key, keys.account(account_id), keys.holds, keys.mark(hold_id), keys.events,
+            self._epoch, hold_id, account_id, currency, cost_nanos, first_try_ms, status, payload,
+        ]  # fmt: skip
+        return replies.settle_reply(await self._run(script, command))
+
+    async def release(
+        self, partition: int, account_id: int, *, hold_id: str, currency: str, payload: bytes
+    ) -> replies.ReleaseReply:
+        """Give a hold back uncharged, or bar the reserve that is still under way. Source: release.lua."""
+        script = self._scripts["release"]
+        keys = self._partitions[partition]
+        command: list[bytes | str | int] = [
+            b"EVALSHA", script.sha, b"5",
+            keys.epoch_key, keys.account(account_id), keys.holds, keys.mark(hold_id), keys.events,
+            self._epoch, hold_id, account_id, currency, payload,
+        ]  # fmt: skip
+        return replies.release_reply(await self._run(script, command))
+
+    async def expire(self, partition: int, account_id: int, *, hold_id: str) -> replies.ExpireReply:
+        """End a hold whose worker is gone, or too old; charge what was delivered. Source: expire.lua."""
+        script = self._scripts["expire"]
+        keys = self._partitions[partition]
+        command: list[bytes | str | int] = [
+            b"EVALSHA", script.sha, b"6",
+            keys.epoch_key, keys.account(account_id), keys.holds, keys.mark(hold_id), keys.events,
+            keys.leases, self._epoch, hold_id, account_id,
+        ]  # fmt: skip
+        return replies.expire_reply(await self._run(script, command))
+
+    async def credit(
+        self, partition: int, account_id: int, *, currency: str, seq: int, amount_nanos: int
+    ) -> replies.CreditReply:
+        """Apply the booked change number `seq` of a wallet, in order and once. Source: credit.lua."""
+        keys = self._partitions[partition]
+        argv = (self._epoch, currency, seq, amount_nanos)
+        return replies.credit_reply(
+            await self._call("credit", (keys.epoch_key, keys.account(account_id)), argv)
+        )
+
+    async def load(
+        self, partition: int, account_id: int, fields: Mapping[str, str | int]
+    ) -> replies.LoadWord:
+        """Bring an account into Redis unless it is there; load.lua lists the fields."""
+        keys = self._partitions[partition]
+        argv: list[bytes | str | int] = [self._epoch, len(fields)]
+        for field, value in fields.items():
+            argv += (field, value)
+        return replies.load_word(await self._call("load", (keys.epoch_key, keys.account(account_id)), argv))
+
+    async def key_put(
+        self, partition: int, account_id: int, *, key_id: int, generation: int
+    ) -> replies.KeyPutWord:
+        """Set a key's generation: reserves with an older one answer STALE from now on. See key_put.lua."""
+        keys = self._partitions[partition]
+        argv = (self._epoch, key_id, generation)
+        return replies.key_put_word(
+            await self._call("key_put", (keys.epoch_key, keys.account(account_id)), argv)
+        )
+
+    async def key_record_put(
+        self, secret_sha256_hex: str, *, generation: int, record: bytes
+    ) -> replies.KeyRecordWord:
+        """Keep a compiled key record, stored as b"<generation> <record>". Source: key_record_put.lua."""
+        keys = (self._names.key_record(secret_sha256_hex),)
+        return replies.key_record_word(await self._call("key_record_put", keys, (generation, record)))
+
+    async def lease(self, partition: int, *, worker_id: str, ttl_ms: int) -> replies.LeaseReply:
+        """Renew a worker's lease on a partition, or give it up with ttl_ms = 0. Source: lease.lua."""
+        keys = self._partitions[partition]
+        return replies.lease_reply(
+            await self._call("lease", (keys.epoch_key, keys.leases), (self._epoch, worker_id, ttl_ms))
+        )
+
+    async def snapshot(self, partition: int, account_ids: Iterable[int]) -> replies.SnapshotReply:
+        """One moment of a partition: stream position, holds, up to 100 accounts. Source: snapshot.lua."""
+        names = self._partitions[partition]
+        keys = (names.epoch_key, names.events, names.holds, *map(names.account, account_ids))
+        return replies.snapshot_reply(await self._call("snapshot", keys, (self._epoch,)))
+
+    def _call(
+        self, name: str, keys: Sequence[str], argv: Sequence[bytes | str | int]
+    ) -> Awaitable[list[Any]]:
+        script = self._scripts[name]
+        return self._run(script, [b"EVALSHA", script.sha, len(keys), *keys, *argv])
+
+    async def _run(self, script: Script, command: list[bytes | str | int]) -> list[Any]:
+        """The reply to an EVALSHA; the way through here that meets no error is the hot path."""
+        try:
+            reply: list[Any] = await self._link.call(*command)
+        except RedisReplyError as error:
+            return await self._run_again(script, command, error)
+        return reply
+
+    async def _run_again(
+        self, script: Script, command: list[bytes | str | int], error: RedisReplyError
+    ) -> list[Any]:
+        """Go on after an error reply, until it works, is final, or timeout_s is over."""
+        deadline_s = monotonic_s() + self.timeout_s
+        pause_s = PAUSE_FIRST_S
+        while True:
+            if error.kind == "NOSCRIPT" and command[0] == b"EVALSHA":
+                command[:2] = b"EVAL", script.source  # which also loads it, and cannot meet NOSCRIPT itself
+            elif error.kind in _NOT_YET and monotonic_s() + pause_s < deadline_s:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            elif error.kind in _MISTAKES and not _REFUSED_INSIDE.search(error.message):
+                raise InvariantBroken(f"{script.name}: {error}") from error
+            else:
+                raise error
+            try:
+                reply: list[Any] = await self._link.call(*command)
+            except RedisReplyError as again:
+                error = again
+            else:
+                return reply

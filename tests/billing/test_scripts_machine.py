@@ -1,0 +1,252 @@
+"""All money scripts in any order against a plain model of their rules, by a clock that only the test moves.
+
+What is checked after every step stands in money_driver.py. Amounts are small and in conflict with each other, in nanos or in thousands of units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from rabbitgw.scripts import Offer, WindowLimit
+from tests.billing.money_driver import LIMITS, MoneyDriver
+from tests.billing.money_model import Model
+from tests.billing.money_world import (
+    ACCOUNT,
+    AGE_MAX_MS,
+    DAY_MS,
+    EPOCH,
+    KEY,
+    LEASE_MS,
+    MARK_LIFE_MS,
+    PARTITION,
+    START_MS,
+)
+
+WORKERS = ("w-1", "w-2")
+small = st.integers(0, 120)
+number = st.integers(0, 5)
+steps_ms = st.sampled_from([1, 4_000, LEASE_MS, LEASE_MS, 500_000, MARK_LIFE_MS, AGE_MAX_MS, DAY_MS])
+# Which hold a step is about: mostly one that is open, else one that ended so, else one never heard of.
+whose = st.sampled_from(["open"] * 8 + ["E", "E", "E", "S", "R", "never"])
+
+
+class MoneyMachine(MoneyDriver):
+    @initialize(balance=st.integers(0, 1500), unit=st.sampled_from([1, 10**12]))
+    def begin(self, balance: int, unit: int) -> None:
+        self.unit = unit
+        self.redis("FLUSHALL")
+        self.model = Model(balance * unit, now_ms=START_MS)
+        self.run(self.world.open(balance * unit))
+        self.model.leases["w-1"] = START_MS + LEASE_MS
+
+    # -- admission --
+
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        stale=st.sampled_from([0, 0, 0, 0, 1]),
+        ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=3),
+        days_back=st.sampled_from([0, 0, 0, 0, 0, 1]),
+        backlog_max=st.sampled_from([1000, 1000, 1000, 5]),
+        offers=st.lists(
+            st.tuples(small, small, st.sampled_from([0, 0, 1]), st.text("01", min_size=3, max_size=3)),
+            min_size=1,
+            max_size=3,
+        ),
+    )
+    def reserve(
+        self,
+        worker: str,
+        stale: int,
+        ids: list[int],
+        days_back: int,
+        backlog_max: int,
+        offers: list[tuple[int, int, int, str]],
+    ) -> None:
+        arguments: dict[str, Any] = {
+            "hold_id": self.new_id(),
+            "worker_id": worker,
+            "generation": self.model.generation - stale,
+            "max_age_ms": AGE_MAX_MS,
+            "backlog_max": backlog_max,
+            "windows": self.windows(ids, days_back),
+            "offers": [
+                Offer(
+                    max(one, other) * self.unit,
+                    min(one, other) * self.unit,
+                    last,
+                    enforce[: len(ids)],
+                    b"ticket %d" % index,
+                )
+                for index, (one, other, last, enforce) in enumerate(offers)
+            ],
+        }
+        self.send_reserve(arguments)
+
+    def send_reserve(self, arguments: dict[str, Any]) -> None:
+        expected = self.model.reserve(**arguments)
+        if expected.word == "OK":
+            self.reserved[arguments["hold_id"]] = arguments
+        answered = self.run(
+            self.world.scripts.reserve(PARTITION, ACCOUNT, currency="USD", key_id=KEY, **arguments)
+        )
+        self.check(answered, expected)
+
+    @rule(amount=small, ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=3))
+    def reserve_plainly(self, amount: int, ids: list[int]) -> None:
+        self.send_reserve(
+            {
+                "hold_id": self.new_id(),
+                "worker_id": "w-1",
+                "generation": self.model.generation,
+                "max_age_ms": AGE_MAX_MS,
+                "backlog_max": 1000,
+                "windows": self.windows(ids),
+                "offers": [Offer(amount * self.unit, amount * self.unit, 0, "0" * len(ids), b"plain")],
+            }
+        )
+
+    @precondition(lambda self: self.reserved)
+    @rule(whose=whose, number=number)
+    def reserve_again(self, whose: str, number: int) -> None:
+        """The same call once more, whatever has become of its hold; for a tombstone, the call that it bars."""
+        hold_id = self.pick(whose, number)
+        arguments = self.reserved.get(hold_id, next(iter(self.reserved.values())))
+        self.send_reserve({**arguments, "hold_id": hold_id})
+
+    @rule(
+        whose=whose,
+        number=number,
+        new=small,
+        least=small,
+        delivered=small,
+        enforce=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+        listed=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=2),
+    )
+    def extend(
+        self,
+        whose: str,
+        number: int,
+        new: int,
+        least: int,
+        delivered: int,
+        enforce: tuple[int, int],
+        listed: list[int],
+    ) -> None:
+        hold_id = self.pick(whose, number)
+        windows = [
+            WindowLimit(window.window_id, window.span, window.limit_nanos, binds)
+            for window, binds in zip(self.windows(listed), enforce, strict=False)
+        ]
+        new, least = max(new, least) * self.unit, min(new, least) * self.unit
+        expected = self.model.extend(hold_id, new, least, delivered * self.unit, windows)
+        call = self.world.extend(
+            new, least, delivered=delivered * self.unit, windows=windows, hold_id=hold_id
+        )
+        self.check(self.run(call), expected)
+
+    # -- ends --
+
+    @rule(
+        whose=whose,
+        number=number,
+        cost=st.integers(0, 200),
+        tried_ms_ago=st.sampled_from([None, 0, 449_999, 450_000, 450_001]),
+        status=st.sampled_from(["settled", "partial"]),
+    )
+    def settle(self, whose: str, number: int, cost: int, tried_ms_ago: int | None, status: Any) -> None:
+        hold_id = self.pick(whose, number)
+        first_try_ms = 0 if tried_ms_ago is None else self.model.now_ms - tried_ms_ago
+        expected = self.model.settle(hold_id, cost * self.unit, first_try_ms, status)
+        self.check(
+            self.run(
+                self.world.settle(cost * self.unit, hold_id=hold_id, first_try_ms=first_try_ms, status=status)
+            ),
+            expected,
+        )
+
+    @rule(whose=whose, number=number)
+    def release(self, whose: str, number: int) -> None:
+        hold_id = self.pick(whose, number)
+        self.check(self.run(self.world.release(hold_id=hold_id)), self.model.release(hold_id))
+
+    @rule(whose=whose, number=number)
+    def expire(self, whose: str, number: int) -> None:
+        hold_id = self.pick(whose, number)
+        self.check(self.run(self.world.expire(hold_id=hold_id)), self.model.expire(hold_id))
+
+    @precondition(lambda self: len(self.model.holds) > 2)
+    @rule()
+    def sweep(self) -> None:
+        """Every open hold is offered to the sweeper, when the leases of today are over."""
+        self.time_passes(LEASE_MS)
+        for hold_id in list(self.model.holds):
+            self.check(self.run(self.world.expire(hold_id=hold_id)), self.model.expire(hold_id))
+
+    # -- the world outside --
+
+    @rule(ahead=st.integers(-2, 2), amount=st.integers(-100, 300))
+    def credit(self, ahead: int, amount: int) -> None:
+        seq = max(1, self.model.seq + 1 + ahead)
+        expected = self.model.credit(seq, amount * self.unit)
+        self.check(self.run(self.world.credit(seq, amount * self.unit)), expected)
+
+    @rule(worker=st.sampled_from(WORKERS), ttl_ms=st.sampled_from([0, LEASE_MS, LEASE_MS]))
+    def lease(self, worker: str, ttl_ms: int) -> None:
+        reply = self.run(self.world.lease(ttl_ms, worker))
+        self.check(tuple(reply), ("OK", self.model.now_ms, self.model.leases.pop(worker, 0)))
+        if ttl_ms:
+            self.model.leases[worker] = self.model.now_ms + ttl_ms
+
+    @rule(change=st.integers(-1, 2))
+    def key_changes(self, change: int) -> None:
+        generation = self.model.generation + change
+        word = self.run(self.world.scripts.key_put(PARTITION, ACCOUNT, key_id=KEY, generation=generation))
+        self.check(word, "OK" if change > 0 else "DONE")
+        self.model.generation = max(generation, self.model.generation)
+
+    @rule(milliseconds=steps_ms)
+    def wait(self, milliseconds: int) -> None:
+        self.time_passes(milliseconds)
+
+    @rule(whose=whose, number=number)
+    def another_epoch_is_fenced(self, whose: str, number: int) -> None:
+        hold_id = self.pick(whose, number)
+        self.redis("SET", self.world.keys.epoch_key, EPOCH + 1)
+        replies = [
+            self.run(self.world.settle(1, hold_id=hold_id)),
+            self.run(self.world.release(hold_id=hold_id)),
+            self.run(self.world.expire(hold_id=hold_id)),
+            self.run(self.world.extend(500, 0, delivered=500, hold_id=hold_id)),
+            self.run(self.world.credit(self.model.seq + 1, 5)),
+        ]
+        self.check({reply.word for reply in replies}, {"FENCED"})
+        self.redis("SET", self.world.keys.epoch_key, EPOCH)
+
+    @rule()
+    def a_second_load_changes_nothing(self) -> None:
+        self.check(self.run(self.world.scripts.load(PARTITION, ACCOUNT, {"b:USD": 1})), "LOADED")
+
+
+@pytest.mark.timeout(600)
+def test_the_scripts_follow_their_rules_in_any_order(redis_url: str) -> None:
+    MoneyMachine.redis_url = redis_url
+    run_state_machine_as_test(
+        MoneyMachine,
+        settings=settings(
+            max_examples=150,
+            stateful_step_count=80,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
