@@ -1,0 +1,184 @@
+"""Opens PostgreSQL and Redis, and turns the errors of asyncpg into ours. Nothing else translates them.
+
+Owns connections, their limits and the step down to the application's role. Knows no table and no key.
+A store that cannot be reached, is shutting down, full or too slow is *unavailable*: the same work may be
+tried again. An error that says something about the work itself (a constraint, a trigger) is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+import asyncpg
+
+from rabbitgw import statements
+from rabbitgw.errors import PostgresUnavailable, SettingInvalid
+from rabbitgw.redis_link import RedisLink
+
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record]
+    PoolConnection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:  # asyncpg's classes are generic in its stubs only
+    Pool = asyncpg.Pool
+    Connection = asyncpg.Connection
+    PoolConnection = asyncpg.pool.PoolConnectionProxy
+
+APP_ROLE = "rabbitgw_app"
+CONNECT_TIMEOUT_S = 10.0
+ACQUIRE_TIMEOUT_S = 10.0  # a pool that hands out nothing this long is as good as a server that is away
+COMMAND_TIMEOUT_S = 60.0  # the client's limit: the server may be unreachable and unable to keep its own
+
+# Limits the server keeps for each connection of a pool. jit costs more than it saves on our short statements.
+_SESSION = {
+    "application_name": "rabbitgw",
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+    "jit": "off",
+    "TimeZone": "UTC",
+}
+
+_UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError is one
+)
+_WRONG_DSN = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+    ValueError,  # a port that is no number
+)
+
+
+@contextmanager
+def postgres_errors() -> Iterator[None]:
+    """Translate what asyncpg and the network raise inside.
+
+    Keep it tight around the statements: any OSError inside becomes PostgresUnavailable.
+    """
+    try:
+        yield
+    except _UNAVAILABLE as error:
+        if isinstance(error, ValueError):  # asyncpg's word for an argument of ours that does not fit
+            raise
+        raise PostgresUnavailable(f"PostgreSQL: {_one_line(error)}") from error
+
+
+@contextmanager
+def _opening() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.TooManyConnectionsError as error:
+        raise PostgresUnavailable(f"PostgreSQL: {_one_line(error)}") from error
+    except _WRONG_DSN as error:
+        raise SettingInvalid(f"DATABASE_URL: {_one_line(error)}") from error
+    except _UNAVAILABLE as error:
+        raise PostgresUnavailable(f"PostgreSQL cannot be reached: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+async def connect_postgres(dsn: str) -> Connection:
+    """One connection with the rights of the DSN's own user and no time limits: for migrations.
+
+    Raises: SettingInvalid, PostgresUnavailable.
+    """
+    with _opening():
+        return await asyncpg.connect(
+            dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": "rabbitgw-migrate"}
+        )
+
+
+async def open_postgres(
+    dsn: str, *, min_size: int = 1, max_size: int = 8, role: str | None = APP_ROLE
+) -> Pool:
+    """A pool whose connections have stepped down to `role` where the server has it and allows it.
+
+    Raises: SettingInvalid, PostgresUnavailable.
+    """
+
+    async def step_down(connection: Connection) -> None:
+        if role is not None:
+            # A member without the right to SET ROLE (PostgreSQL 16) keeps the rights of the DSN's user.
+            with suppress(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statements.session.set_role, role)
+
+    with _opening():
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings=_SESSION,
+            init=step_down,
+        )
+
+
+@asynccontextmanager
+async def transaction(
+    pool: Pool,
+    *,
+    isolation: Literal["read_committed", "repeatable_read"] = "read_committed",
+    readonly: bool = False,
+) -> AsyncIterator[PoolConnection]:
+    """A connection inside a transaction: committed at the end, rolled back on any exception.
+
+    Raises: PostgresUnavailable. When it comes from the commit itself the outcome is unknown.
+    """
+    with postgres_errors():
+        async with (
+            pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            connection.transaction(isolation=isolation, readonly=readonly),
+        ):
+            yield connection
+
+
+@asynccontextmanager
+async def connection(
+    pool: Pool,
+) -> AsyncIterator[PoolConnection]:
+    """A connection for single statements, each its own transaction. Raises: PostgresUnavailable."""
+    with postgres_errors():
+        async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as acquired:
+            yield acquired
+
+
+async def open_redis(url: str, *, timeout_s: float = 1.0) -> RedisLink:
+    """Raises: SettingInvalid (a URL that cannot work), RedisUnavailable."""
+    return await RedisLink.connect(url, timeout_s=timeout_s)
+
+
+async def redis_warnings(link: RedisLink) -> list[str]:
+    """What is dangerous about a Redis that others set up; empty when nothing is.
+
+    INFO is asked and not CONFIG, which managed servers refuse. Raises: RedisUnavailable.
+    """
+    memory = _info(await link.call("INFO", "memory"))
+    persistence = _info(await link.call("INFO", "persistence"))
+    warnings = []
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        warnings.append(f"Redis may evict balances: set maxmemory-policy noeviction (it is {policy})")
+    if persistence.get("aof_enabled", "1") == "0":
+        warnings.append("Redis keeps no append-only file: a restart loses calls; set appendonly yes")
+    return warnings
+
+
+def _info(reply: Any) -> dict[str, str]:
+    text = reply.decode() if isinstance(reply, bytes) else str(reply)
+    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return {name: value.strip() for name, value in pairs}

@@ -1,0 +1,3 @@
+-- Does PostgreSQL answer?
+-- Returns one row: alive boolean.
+SELECT true AS alive
