@@ -1,0 +1,63 @@
+"""The loops that keep the books, run together: what `rabbitgw work` and `rabbitgw dev` start.
+
+Each may run in any number of processes; what must be done by one at a time is leased in PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from rabbitgw import telemetry
+from rabbitgw.billing.consumer import Consumer
+from rabbitgw.billing.credits import Credits
+from rabbitgw.billing.key_push import push_keys_once
+from rabbitgw.billing.loops import run_worker
+from rabbitgw.billing.partitions import Partitions
+from rabbitgw.billing.sweeper import Sweeper
+from rabbitgw.errors import RequestInvalid
+from rabbitgw.redis_link import RedisLink
+from rabbitgw.scripts import Scripts
+from rabbitgw.stores import Pool
+
+KEYS_PAUSE_S: Final = 1.0
+NAMES: Final = ("consumer", "credits", "keys", "sweeper", "partitions")
+
+
+class Bookkeepers:
+    """`names`: which loops; none named means all.
+
+    Raises: RequestInvalid for a name that is not in NAMES.
+    """
+
+    def __init__(self, pg: Pool, link: RedisLink, scripts: Scripts, names: Sequence[str] = ()) -> None:
+        unknown = sorted(set(names) - set(NAMES))
+        if unknown:
+            raise RequestInvalid(f"unknown worker {unknown[0]!r}: one of {', '.join(NAMES)}", field="name")
+        self.names = tuple(names) or NAMES
+        self.credits = Credits(pg, link)
+
+        async def keys(stop: asyncio.Event) -> None:
+            await run_worker("keys", lambda: push_keys_once(pg, scripts), stop, pause_s=KEYS_PAUSE_S)
+
+        loops: dict[str, Callable[[asyncio.Event], Coroutine[Any, Any, None]]] = {
+            "consumer": Consumer(pg, link).run,
+            "credits": self.credits.run,
+            "keys": keys,
+            "sweeper": Sweeper(pg, link).run,
+            "partitions": Partitions(pg).run,
+        }
+        self._loops = [loops[name] for name in self.names]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`. One loop that fails, which only a bug or false books can make it, ends them all."""
+        tasks = [asyncio.create_task(loop(stop)) for loop in self._loops]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done() and task.exception() is not None:
+                    telemetry.error("bookkeeping_failed", exc=task.exception())
+        finally:
+            stop.set()
+            await asyncio.gather(*tasks)

@@ -1,0 +1,77 @@
+"""What a usage event says: the JSON that travels with a hold (ticket) and with its end (payload).
+
+Redis never parses it; the consumer does. Names are short because each event is stored in Redis until it is booked.
+Money is not in here but for what the script itself writes beside it (charge, windows, account, currency).
+
+    k key id          r caller's request id   m model as priced     d dialect        v price version
+    at attempts       t0 admitted ms          t1 first byte ms      t2 finished ms
+    us usage source   in/ci/cw/cw1h/out/rt/ai/ao  token counts      tier service tier served
+    um model upstream named                   e error code          tools            provider-side tool counts
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from rabbitgw.billing.usage import Usage
+
+
+def ticket(
+    *,
+    key_id: int,
+    caller_request_id: str | None,
+    model: str,
+    dialect: str,
+    price_version: int,
+    admitted_ms: int,
+) -> dict[str, Any]:
+    """The facts known at admission; what the sweeper books when the gateway is gone."""
+    return {
+        "k": key_id,
+        "r": caller_request_id,
+        "m": model,
+        "d": dialect,
+        "v": price_version,
+        "at": 1,
+        "t0": admitted_ms,
+    }
+
+
+def payload(
+    facts: dict[str, Any],
+    usage: Usage | None,
+    *,
+    attempts: int,
+    first_byte_ms: int | None,
+    finished_ms: int,
+    upstream_model: str | None = None,
+    error_code: str | None = None,
+) -> bytes:
+    """The facts at the end of a call, with its usage if there is any."""
+    event = {**facts, "at": attempts, "t1": first_byte_ms, "t2": finished_ms}
+    if usage is not None:
+        event["us"] = usage.source
+        event["in"] = usage.input_tokens
+        event["ci"] = usage.cached_input_tokens
+        event["cw"] = usage.cache_write_tokens
+        event["cw1h"] = usage.cache_write_1h_tokens
+        event["out"] = usage.output_tokens
+        event["rt"] = usage.reasoning_tokens
+        event["ai"] = usage.audio_input_tokens
+        event["ao"] = usage.audio_output_tokens
+        if usage.service_tier is not None:
+            event["tier"] = usage.service_tier
+        if usage.server_tools:
+            event["tools"] = usage.server_tools
+        if usage.per_model:
+            event["pm"] = [
+                {"m": name, "in": part.input_tokens, "out": part.output_tokens}
+                for name, part in usage.per_model
+            ]
+    if upstream_model is not None:
+        event["um"] = upstream_model
+    if error_code is not None:
+        event["e"] = error_code
+    return orjson.dumps(event)

@@ -1,0 +1,81 @@
+"""A compiled key: all that a request needs to know of its key, in one immutable record.
+
+Owns its form in memory, in a row of the view `key_records`, and as JSON in Redis. Knows no connection.
+Whether a record is still true is told by its generation, which the reserve script compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import orjson
+
+from rabbitgw.billing.windows import WindowRule
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """`models` are patterns (fnmatch); None allows every model. `windows` are the key's and its account's."""
+
+    key_id: int
+    account_id: int
+    partition: int
+    currency: str
+    generation: int
+    name: str
+    models: tuple[str, ...] | None
+    windows: tuple[WindowRule, ...]
+    expires_at_ms: int | None
+    revoked: bool
+
+    def expired(self, now_ms: int) -> bool:
+        return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
+
+
+def ms_of(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def record_of_row(row: asyncpg.Record) -> KeyRecord:
+    """From a row of the view key_records."""
+    return KeyRecord(
+        key_id=row["key_id"],
+        account_id=row["account_id"],
+        partition=row["partition"],
+        currency=row["currency"],
+        generation=row["generation"],
+        name=row["name"],
+        models=None if row["models"] is None else tuple(row["models"]),
+        windows=tuple(_rule(window) for window in orjson.loads(row["windows"])),
+        expires_at_ms=ms_of(row["expires_at"]),
+        revoked=row["revoked"],
+    )
+
+
+def record_json(record: KeyRecord) -> bytes:
+    return orjson.dumps(asdict(record))
+
+
+def record_of_redis(stored: bytes) -> KeyRecord:
+    """From what key_record_put stored: b"<generation> <JSON>"."""
+    fields = orjson.loads(stored.partition(b" ")[2])
+    models = fields["models"]
+    fields["models"] = None if models is None else tuple(models)
+    fields["windows"] = tuple(_rule(window) for window in fields["windows"])
+    return KeyRecord(**fields)
+
+
+def _rule(window: Mapping[str, Any]) -> WindowRule:
+    return WindowRule(
+        window_id=window["window_id"],
+        kind=window["kind"],
+        limit_nanos=window["limit_nanos"],
+        zone=window["zone"],
+        reset_time=window["reset_time"],
+    )

@@ -1,0 +1,189 @@
+"""Keys: made, listed, revoked, rotated, in PostgreSQL. A secret leaves here once, when it is made.
+
+Every change raises the key's generation in the same transaction. Redis is told afterwards, by key_push.py;
+until it has been, `redis_generation` stays behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+import orjson
+
+from rabbitgw import statements
+from rabbitgw.billing.accounts import PAGE_MAX, checked_name
+from rabbitgw.billing.key_record import ms_of
+from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
+from rabbitgw.billing.windows import DAY, LIFETIME
+from rabbitgw.clock import now_ms
+from rabbitgw.errors import Conflict, NotFound, RequestInvalid
+from rabbitgw.money import AMOUNT_NANOS_MAX
+from rabbitgw.stores import Pool, connection, transaction
+
+MODELS_MAX = 1000
+PATTERN_CHARS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What a key may do. `models` None allows all; a limit of None is none."""
+
+    account_id: int
+    name: str
+    models: Sequence[str] | None = None
+    lifetime_limit_nanos: int | None = None
+    daily_limit_nanos: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedKey:
+    """The only time that `secret` is known to anyone but its holder."""
+
+    id: int
+    secret: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it is listed."""
+
+    id: int
+    account_id: int
+    name: str
+    prefix: str
+    models: tuple[str, ...] | None
+    lifetime_limit_nanos: int | None
+    daily_limit_nanos: int | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    created_at: datetime
+
+
+async def create_key(pg: Pool, new: NewKey) -> CreatedKey:
+    """Make a key and its windows. The daily one is the calendar day in UTC+8.
+
+    Raises: RequestInvalid, NotFound (no such account), PostgresUnavailable.
+    """
+    name = checked_name(new.name)
+    models = _checked_models(new.models)
+    limits = [
+        (kind, _checked_limit(limit, field))
+        for kind, limit, field in (
+            (LIFETIME, new.lifetime_limit_nanos, "lifetime_limit_nanos"),
+            (DAY, new.daily_limit_nanos, "daily_limit_nanos"),
+        )
+        if limit is not None
+    ]
+    expires_at = _checked_expiry(new.expires_at)
+    secret = new_secret()
+    async with connection(pg) as db:
+        key_id = await db.fetchval(
+            statements.keys.create,
+            new.account_id,
+            name,
+            models,
+            expires_at,
+            secret_sha256(secret),
+            visible_prefix(secret),
+            [kind for kind, _ in limits],
+            [limit for _, limit in limits],
+        )
+    if key_id is None:
+        raise NotFound(f"account {new.account_id} does not exist", field="account_id")
+    return CreatedKey(key_id, secret, visible_prefix(secret))
+
+
+async def list_keys(
+    pg: Pool, account_id: int | None = None, *, after_id: int = 0, rows_max: int = PAGE_MAX
+) -> list[Key]:
+    """Keys by id, of one account or of all; revoked ones too. Raises: PostgresUnavailable."""
+    async with connection(pg) as db:
+        rows = await db.fetch(statements.keys.list, account_id, after_id, min(rows_max, PAGE_MAX))
+    return [_key(row) for row in rows]
+
+
+async def get_key(pg: Pool, key_id: int) -> Key:
+    """Raises: NotFound, PostgresUnavailable."""
+    async with connection(pg) as db:
+        row = await db.fetchrow(statements.keys.get, key_id)
+    if row is None:
+        raise NotFound(f"key {key_id} does not exist")
+    return _key(row)
+
+
+async def revoke_key(pg: Pool, key_id: int) -> Key:
+    """End a key for good; revoking it again changes nothing. Raises: NotFound, PostgresUnavailable."""
+    async with connection(pg) as db:
+        await db.fetchval(statements.keys.advance, key_id, True)
+    return await get_key(pg, key_id)
+
+
+async def rotate_key(pg: Pool, key_id: int) -> CreatedKey:
+    """Give a key a new secret and revoke the old one now; its limits and what they have counted stay.
+
+    Raises: NotFound, Conflict (a revoked key), PostgresUnavailable.
+    """
+    secret = new_secret()
+    prefix = visible_prefix(secret)
+    async with transaction(pg) as db:
+        generation = await db.fetchval(statements.keys.advance, key_id, False)
+        if generation is not None:
+            await db.execute(statements.keys.retire_secret, key_id, generation)
+            await db.execute(statements.keys.add_secret, secret_sha256(secret), key_id, prefix, generation)
+    if generation is None:
+        await get_key(pg, key_id)
+        raise Conflict(f"key {key_id} is revoked; make a new one")
+    return CreatedKey(key_id, secret, prefix)
+
+
+def _checked_models(models: Sequence[str] | None) -> list[str] | None:
+    if models is None:
+        return None
+    if not 1 <= len(models) <= MODELS_MAX:
+        raise RequestInvalid(f"models: 1 to {MODELS_MAX} patterns; leave it out to allow all", field="models")
+    for pattern in models:
+        if not 1 <= len(pattern) <= PATTERN_CHARS_MAX or not pattern.isprintable():
+            raise RequestInvalid(f"models: a pattern has 1 to {PATTERN_CHARS_MAX} characters", field="models")
+    return list(models)
+
+
+def _checked_limit(limit_nanos: int, field: str) -> int:
+    if not 0 <= limit_nanos <= AMOUNT_NANOS_MAX:
+        raise RequestInvalid(f"{field}: 0 to {AMOUNT_NANOS_MAX} nanos", field=field)
+    return limit_nanos
+
+
+def _checked_expiry(expires_at: datetime | None) -> datetime | None:
+    if expires_at is None:
+        return None
+    if expires_at.tzinfo is None:
+        raise RequestInvalid("expires_at: give the time zone, like 2027-01-31T00:00:00Z", field="expires_at")
+    expires_ms = ms_of(expires_at)
+    if expires_ms is not None and expires_ms <= now_ms():
+        raise RequestInvalid("expires_at: lies in the past", field="expires_at")
+    return expires_at
+
+
+def _key(row: asyncpg.Record) -> Key:
+    limits = {
+        window["kind"]: window["limit_nanos"]
+        for window in orjson.loads(row["windows"])
+        if window["key_id"] == row["key_id"]
+    }
+    return Key(
+        id=row["key_id"],
+        account_id=row["account_id"],
+        name=row["name"],
+        prefix=row["prefix"],
+        models=None if row["models"] is None else tuple(row["models"]),
+        lifetime_limit_nanos=limits.get(LIFETIME),
+        daily_limit_nanos=limits.get(DAY),
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,197 @@
+"""The price book in PostgreSQL: versions added, listed, and followed by running gateways.
+
+Owns reading and appending versions; what they mean is prices.py's. A version is never changed or removed:
+taking a model from sale is a version too. A gateway's book is at most a second older than the table while
+PostgreSQL answers, and stays as it is while PostgreSQL is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+
+from rabbitgw import statements, telemetry
+from rabbitgw.billing.price_terms import price_from_terms, terms_json
+from rabbitgw.billing.prices import Price, PriceBook
+from rabbitgw.errors import PostgresUnavailable
+from rabbitgw.stores import connection
+
+POLL_S: Final = 0.5  # half of the second within which a gateway sees a new price
+ROWS_PER_TURN: Final = 200  # parsing a whole imported list at once would stop every stream for its length
+HISTORY_MAX: Final = 1000
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of the prices given: new versions, and those whose newest version says the same already."""
+
+    added: tuple[Price, ...]
+    unchanged: tuple[Price, ...]
+
+
+async def append_prices(pool: Pool, prices: Sequence[Price]) -> Appended:
+    """Add a version for each price that says something new, all or none.
+
+    A price whose `effective_from_us` is past, or 0, holds from now on. Versions are returned with their id.
+    Raises: PostgresUnavailable (the same prices may be sent again).
+    """
+    current = await load_book(pool)
+    wanted = list({(price.pattern, price.currency): price for price in prices}.values())
+    news, unchanged = [], []
+    for price in wanted:
+        known = current.current(price.pattern, price.currency)
+        same = known is not None and known.sold == price.sold and terms_json(known) == terms_json(price)
+        # An announced price is stored even if equal: between now and then another may come.
+        if known is not None and same and price.effective_from_us == 0:
+            unchanged.append(known)
+        else:
+            news.append(price)
+    if not news:
+        return Appended((), tuple(unchanged))
+    async with connection(pool) as db:
+        rows = await db.fetch(
+            statements.prices.append,
+            [price.pattern for price in news],
+            [price.currency for price in news],
+            [price.sold for price in news],
+            [price.origin for price in news],
+            [terms_json(price) for price in news],
+            [price.effective_from_us // 1000 or None for price in news],
+        )
+    by_key = {(price.pattern, price.currency): price for price in news}
+    added = tuple(
+        replace(
+            by_key[row["pattern"], row["currency"]],
+            version=row["id"],
+            effective_from_us=row["effective_from_us"],
+        )
+        for row in rows
+    )
+    return Appended(added, tuple(unchanged))
+
+
+async def set_price(pool: Pool, price: Price) -> Price:
+    """Add one version (or find that the newest one says the same) and return it with its id."""
+    appended = await append_prices(pool, [price])
+    return (*appended.added, *appended.unchanged)[0]
+
+
+async def withdraw(pool: Pool, pattern: str, currency: str) -> Price | None:
+    """Take a pattern from sale from now on; None if it has no price. Calls already admitted keep theirs."""
+    known = (await load_book(pool)).current(pattern, currency)
+    if known is None or not known.sold:
+        return known
+    return await set_price(pool, replace(known, sold=False, origin="set", version=0, effective_from_us=0))
+
+
+async def load_book(pool: Pool) -> PriceBook:
+    """The book as it stands now. Raises: PostgresUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch(statements.prices.current)
+    return PriceBook(await _prices(rows))
+
+
+async def load_version(pool: Pool, version: int) -> Price | None:
+    """One version by id, however old: what a call was admitted with. Raises: PostgresUnavailable."""
+    async with connection(pool) as db:
+        row = await db.fetchrow(statements.prices.version, version)
+    return None if row is None else _price(row)
+
+
+async def price_history(pool: Pool, pattern: str, currency: str) -> list[Price]:
+    """Every version of one pattern, newest first, announced ones too. Raises: PostgresUnavailable."""
+    async with connection(pool) as db:
+        rows = await db.fetch(statements.prices.history, pattern, currency, HISTORY_MAX)
+    return await _prices(rows)
+
+
+class PriceFeed:
+    """A running gateway's book: `book` is always a whole, usable snapshot.
+
+    Each poll asks only for versions that came since. While PostgreSQL is away the last book stays in force, and
+    `stale` says so.
+    """
+
+    def __init__(self, pool: Pool, *, poll_s: float = POLL_S) -> None:
+        self.book = PriceBook()
+        self._pool = pool
+        self._poll_s = poll_s
+        self._newest_id = 0
+        self._newest_us = 0
+        self._task: asyncio.Task[None] | None = None
+        self.stale = False
+
+    async def start(self) -> None:
+        """Load the book and follow it from then on. Raises: PostgresUnavailable."""
+        await self.refresh()
+        self._task = asyncio.create_task(self._follow(), name="price-feed")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def refresh(self) -> bool:
+        """Take in what came since the last time; whether anything did. Raises: PostgresUnavailable."""
+        async with connection(self._pool) as db:
+            if self._newest_id == 0:
+                rows = await db.fetch(statements.prices.current)
+            else:
+                rows = await db.fetch(statements.prices.newer, self._newest_id, self._newest_us)
+        if not rows:
+            return False
+        self.book = self.book.with_versions(await _prices(rows))
+        self._newest_id = max(self._newest_id, *(row["id"] for row in rows))
+        self._newest_us = max(self._newest_us, *(row["effective_from_us"] for row in rows))
+        return True
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_s)
+            try:
+                changed = await self.refresh()
+            except PostgresUnavailable as error:
+                self._stale(error.message, None)
+                continue
+            except Exception as error:  # whatever it is, a gateway that stops looking sells at old prices
+                self._stale("unexpected error", error)
+                continue
+            if changed or self.stale:
+                telemetry.log("price_book_read", prices=len(self.book), newest_version=self._newest_id)
+            self.stale = False
+
+    def _stale(self, reason: str, error: Exception | None) -> None:
+        """Say once per outage that the book is not being followed."""
+        if not self.stale:
+            telemetry.error("price_book_stale", exc=error, reason=reason, prices=len(self.book))
+        self.stale = True
+
+
+async def _prices(rows: Sequence[Any]) -> list[Price]:
+    prices = []
+    for index, row in enumerate(rows):
+        if index % ROWS_PER_TURN == ROWS_PER_TURN - 1:
+            await asyncio.sleep(0)
+        prices.append(_price(row))
+    return prices
+
+
+def _price(row: Any) -> Price:
+    return price_from_terms(
+        row["terms"],
+        pattern=row["pattern"],
+        currency=row["currency"],
+        version=row["id"],
+        sold=row["sold"],
+        origin=row["origin"],
+        effective_from_us=row["effective_from_us"],
+    )

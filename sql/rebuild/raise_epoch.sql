@@ -1,0 +1,3 @@
+-- Begin another epoch.
+-- $1 epoch bigint
+UPDATE deployment SET epoch = $1

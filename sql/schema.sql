@@ -1,0 +1,866 @@
+-- The whole schema: the sum of sql/migrations/, written by `make schema`. Do not edit; write a migration.
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rabbitgw_app') THEN
+        CREATE ROLE rabbitgw_app NOLOGIN;
+    END IF;
+EXCEPTION
+    WHEN duplicate_object OR unique_violation THEN
+        NULL;
+    WHEN insufficient_privilege THEN
+        RAISE NOTICE 'role rabbitgw_app cannot be made here; connections keep the rights of %', current_user;
+END
+$$;
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rabbitgw_app')
+        AND NOT pg_has_role(current_user, 'rabbitgw_app', 'MEMBER')
+    THEN
+        EXECUTE format('GRANT rabbitgw_app TO %I', current_user);
+    END IF;
+EXCEPTION
+    -- internal_error: "tuple concurrently updated", another database granting at the same moment.
+    WHEN unique_violation OR internal_error THEN
+        NULL;
+    WHEN insufficient_privilege THEN
+        RAISE NOTICE 'role rabbitgw_app cannot be granted here; connections keep the rights of %', current_user;
+END
+$$;
+
+CREATE TYPE usage_event AS (
+	id uuid,
+	account_id bigint,
+	currency text,
+	status text,
+	late boolean,
+	charge_nanos bigint,
+	expired_nanos bigint,
+	expired_position bigint,
+	ledger_transaction_id bigint,
+	partition integer,
+	"position" bigint,
+	windows text,
+	key_id bigint,
+	caller_request_id text,
+	model text,
+	dialect text,
+	price_version bigint,
+	usage_source text,
+	input_tokens bigint,
+	cached_input_tokens bigint,
+	cache_write_tokens bigint,
+	cache_write_1h_tokens bigint,
+	output_tokens bigint,
+	reasoning_tokens bigint,
+	audio_input_tokens bigint,
+	audio_output_tokens bigint,
+	attempts integer,
+	admitted_ms bigint,
+	first_byte_ms bigint,
+	finished_ms bigint,
+	upstream_model text,
+	service_tier text,
+	error_code text,
+	tools text,
+	per_model text
+);
+
+COMMENT ON TYPE usage_event IS 'A call that ended, as a statement takes it: an array of these costs a third of an array per column.';
+
+CREATE FUNCTION app_may(privileges text, object text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rabbitgw_app') THEN
+        EXECUTE format('GRANT %s ON %s TO rabbitgw_app', privileges, object);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION app_may(privileges text, object text) IS 'For migrations: grants rights to the application''s role where the server has it.';
+
+CREATE FUNCTION books_guard_partition(partition_name text, parent text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF parent IN ('ledger_transactions', 'ledger_entries') THEN
+        EXECUTE format(
+            'CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON %I
+                FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change()', partition_name);
+    END IF;
+    IF parent = 'ledger_entries' THEN
+        EXECUTE format(
+            'CREATE TRIGGER refuse_imbalance AFTER INSERT ON %I REFERENCING NEW TABLE AS new_lines
+                FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_imbalance()', partition_name);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION books_guard_partition(partition_name text, parent text) IS 'Gives a partition the statement triggers of its parent.';
+
+CREATE FUNCTION books_partitions_ahead(months integer) RETURNS TABLE(partition_name text, problem text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO '$user', 'public'
+    SET lock_timeout TO '2s'
+    AS $$
+DECLARE
+    parent text;
+    by_column text;
+    starts timestamptz;
+    ends timestamptz;
+    lower_bound text;
+    upper_bound text;
+    taken boolean;
+BEGIN
+    IF months NOT BETWEEN 0 AND 120 THEN
+        RAISE EXCEPTION 'months is %: ask for 0 to 120', months;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('books_partitions_ahead'));
+    FOREACH parent IN ARRAY ARRAY['ledger_transactions', 'ledger_entries', 'usage'] LOOP
+        FOR n IN 0..months LOOP
+            starts := (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n)) AT TIME ZONE 'UTC';
+            ends := (starts AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
+            partition_name := format('%s_%s', parent, to_char(starts AT TIME ZONE 'UTC', 'YYYY_MM'));
+            CONTINUE WHEN to_regclass(quote_ident(partition_name)) IS NOT NULL;
+            IF parent = 'usage' THEN
+                by_column := 'id';
+                lower_bound := uuid7_floor(starts)::text;
+                upper_bound := uuid7_floor(ends)::text;
+            ELSE
+                by_column := 'created_at';
+                lower_bound := starts::text;
+                upper_bound := ends::text;
+            END IF;
+            EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE %I >= %L AND %I < %L)',
+                parent || '_default', by_column, lower_bound, by_column, upper_bound) INTO taken;
+            problem := CASE WHEN taken THEN 'its rows are already in ' || parent || '_default' END;
+            IF NOT taken THEN
+                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
+                    partition_name, parent, lower_bound, upper_bound);
+                PERFORM books_guard_partition(partition_name, parent);
+            END IF;
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION books_partitions_ahead(months integer) IS 'Makes the partitions of this month and the months after it that are missing; returns those it tried to make.';
+
+CREATE FUNCTION books_refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% on %: the ledger is append only', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation', HINT = 'Book a transaction that reverses it.';
+END
+$$;
+
+COMMENT ON FUNCTION books_refuse_change() IS 'Refuses UPDATE, DELETE and TRUNCATE, whoever asks.';
+
+CREATE FUNCTION books_refuse_imbalance() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    breach record;
+BEGIN
+    SELECT transaction_id, currency, sum(amount_nanos) AS left_over INTO breach
+    FROM new_lines
+    GROUP BY transaction_id, currency
+    HAVING sum(amount_nanos) <> 0
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'ledger transaction % does not sum to zero: % nanos of % are left over',
+            breach.transaction_id, breach.left_over, breach.currency
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_entries_sum_to_zero';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION books_refuse_imbalance() IS 'All lines of a transaction go in by one statement; its transition table sums to zero per transaction.';
+
+CREATE FUNCTION prices_append_only() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'prices are append-only: % refused; insert a new version', TG_OP
+        USING ERRCODE = 'restrict_violation';
+END
+$$;
+
+CREATE FUNCTION prices_never_back_dated() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.effective_from := greatest(NEW.effective_from, clock_timestamp());
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION prices_take_turns() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('rabbitgw.prices'));
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION uuid7_floor(at timestamp with time zone) RETURNS uuid
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ((lpad(to_hex((floor((EXTRACT(epoch FROM at) * (1000)::numeric)))::bigint), 12, '0'::text) || repeat('0'::text, 20)))::uuid;
+
+COMMENT ON FUNCTION uuid7_floor(at timestamp with time zone) IS 'The lowest UUIDv7 of a moment: bounds of usage partitions.';
+
+CREATE TABLE accounts (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    currency text DEFAULT 'USD'::text NOT NULL,
+    partition integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT accounts_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT accounts_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT accounts_partition_check CHECK ((partition >= 0))
+);
+
+COMMENT ON TABLE accounts IS 'Who pays. Its partition, and so the place of its keys in Redis, never changes.';
+
+ALTER TABLE accounts ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME accounts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE api_keys (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    name text NOT NULL,
+    models text[],
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    generation bigint DEFAULT 1 NOT NULL,
+    redis_generation bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT api_keys_check CHECK ((redis_generation <= generation)),
+    CONSTRAINT api_keys_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+COMMENT ON TABLE api_keys IS 'A key: what its holder may do. Every change raises generation, so that a stale copy is known as stale.';
+
+COMMENT ON COLUMN api_keys.models IS 'Patterns (fnmatch) of models that the key may call; null: all.';
+
+COMMENT ON COLUMN api_keys.redis_generation IS 'The newest generation that Redis has acknowledged.';
+
+ALTER TABLE api_keys ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME api_keys_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE consumer_cursors (
+    epoch bigint NOT NULL,
+    partition integer NOT NULL,
+    stream_ms bigint DEFAULT 0 NOT NULL,
+    stream_seq bigint DEFAULT 0 NOT NULL,
+    events bigint DEFAULT 0 NOT NULL,
+    lease_owner text,
+    lease_until timestamp with time zone,
+    advanced_at timestamp with time zone,
+    CONSTRAINT consumer_cursors_partition_check CHECK ((partition >= 0)),
+    CONSTRAINT consumer_cursors_stream_ms_check CHECK ((stream_ms >= 0)),
+    CONSTRAINT consumer_cursors_stream_seq_check CHECK ((stream_seq >= 0))
+)
+WITH (fillfactor='50');
+
+COMMENT ON TABLE consumer_cursors IS 'Up to which stream id a partition is booked, written with what it books; and who books it now.';
+
+CREATE TABLE dead_events (
+    epoch bigint NOT NULL,
+    partition integer NOT NULL,
+    stream_ms bigint NOT NULL,
+    stream_seq bigint NOT NULL,
+    reason text NOT NULL,
+    charged boolean NOT NULL,
+    fields jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE dead_events IS 'Events that could not be read whole, and why. Not charged: Redis may have taken money that the ledger has not.';
+
+CREATE TABLE deployment (
+    only_row boolean DEFAULT true NOT NULL,
+    partitions integer NOT NULL,
+    epoch bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT deployment_epoch_check CHECK ((epoch >= 1)),
+    CONSTRAINT deployment_only_row_check CHECK (only_row),
+    CONSTRAINT deployment_partitions_check CHECK (((partitions >= 1) AND (partitions <= 1024)))
+);
+
+COMMENT ON TABLE deployment IS 'One row. partitions is fixed for life; epoch names the present life of the Redis projection.';
+
+CREATE TABLE idempotency_keys (
+    scope text NOT NULL,
+    key text NOT NULL,
+    request_sha256 bytea NOT NULL,
+    result jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT idempotency_keys_key_check CHECK (((length(key) >= 1) AND (length(key) <= 255))),
+    CONSTRAINT idempotency_keys_request_sha256_check CHECK ((octet_length(request_sha256) = 32))
+);
+
+COMMENT ON TABLE idempotency_keys IS 'What was answered to a request that carried a key of its own: the same request gets the same answer.';
+
+CREATE TABLE key_secrets (
+    secret_sha256 bytea NOT NULL,
+    key_id bigint NOT NULL,
+    prefix text NOT NULL,
+    generation bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    revoked_at timestamp with time zone,
+    CONSTRAINT key_secrets_secret_sha256_check CHECK ((octet_length(secret_sha256) = 32))
+);
+
+COMMENT ON TABLE key_secrets IS 'The secrets a key has had, hashed. Rotation adds one and revokes the one before; the key itself stays.';
+
+COMMENT ON COLUMN key_secrets.generation IS 'The key''s generation when this secret was last changed.';
+
+CREATE TABLE windows (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    key_id bigint,
+    kind text NOT NULL,
+    limit_nanos bigint NOT NULL,
+    zone text DEFAULT '+08:00'::text NOT NULL,
+    reset_time text DEFAULT '00:00'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT windows_kind_check CHECK ((kind = ANY (ARRAY['lifetime'::text, 'day'::text]))),
+    CONSTRAINT windows_limit_nanos_check CHECK (((limit_nanos >= 0) AND (limit_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT windows_reset_time_check CHECK ((reset_time ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'::text))
+);
+
+COMMENT ON TABLE windows IS 'Spend caps: on a key, or on the whole account where key_id is null.';
+
+CREATE VIEW key_records AS
+ SELECT s.secret_sha256,
+    s.prefix,
+    s.generation AS secret_generation,
+    (s.revoked_at IS NULL) AS current_secret,
+    k.id AS key_id,
+    k.account_id,
+    a.partition,
+    a.currency,
+    k.generation,
+    k.redis_generation,
+    k.name,
+    k.models,
+    k.expires_at,
+    k.revoked_at,
+    k.created_at,
+    ((k.revoked_at IS NOT NULL) OR (s.revoked_at IS NOT NULL)) AS revoked,
+    ( SELECT COALESCE(jsonb_agg(jsonb_build_object('window_id', w.id, 'key_id', w.key_id, 'kind', w.kind, 'limit_nanos', w.limit_nanos, 'zone', w.zone, 'reset_time', w.reset_time) ORDER BY w.id), '[]'::jsonb) AS "coalesce"
+           FROM windows w
+          WHERE ((w.account_id = k.account_id) AND ((w.key_id = k.id) OR (w.key_id IS NULL)))) AS windows
+   FROM ((key_secrets s
+     JOIN api_keys k ON ((k.id = s.key_id)))
+     JOIN accounts a ON ((a.id = k.account_id)));
+
+COMMENT ON VIEW key_records IS 'All that a request needs to know of a key, one row per secret; windows are those of the key and its account.';
+
+CREATE TABLE ledger_entries (
+    transaction_id bigint NOT NULL,
+    line smallint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ledger_account text NOT NULL,
+    account_id bigint,
+    currency text NOT NULL,
+    amount_nanos bigint NOT NULL,
+    CONSTRAINT ledger_entries_amount_nanos_check CHECK ((amount_nanos <> 0)),
+    CONSTRAINT ledger_entries_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT ledger_entries_ledger_account_check CHECK (((length(ledger_account) >= 1) AND (length(ledger_account) <= 64))),
+    CONSTRAINT ledger_entries_wallet_owner CHECK (((ledger_account = 'wallet'::text) = (account_id IS NOT NULL)))
+)
+PARTITION BY RANGE (created_at);
+
+COMMENT ON TABLE ledger_entries IS 'Signed lines; those of a transaction sum to zero per currency.';
+
+COMMENT ON COLUMN ledger_entries.ledger_account IS 'wallet (of account_id), or a house account: revenue, credit:operator, clearing, ... which has no balance row.';
+
+CREATE TABLE ledger_entries_default (
+    transaction_id bigint NOT NULL,
+    line smallint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ledger_account text NOT NULL,
+    account_id bigint,
+    currency text NOT NULL,
+    amount_nanos bigint NOT NULL,
+    CONSTRAINT ledger_entries_amount_nanos_check CHECK ((amount_nanos <> 0)),
+    CONSTRAINT ledger_entries_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT ledger_entries_ledger_account_check CHECK (((length(ledger_account) >= 1) AND (length(ledger_account) <= 64))),
+    CONSTRAINT ledger_entries_wallet_owner CHECK (((ledger_account = 'wallet'::text) = (account_id IS NOT NULL)))
+);
+
+CREATE SEQUENCE ledger_transaction_ids
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE ledger_transactions (
+    id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    kind text NOT NULL,
+    account_id bigint,
+    ref text,
+    detail jsonb,
+    CONSTRAINT ledger_transactions_kind_check CHECK (((length(kind) >= 1) AND (length(kind) <= 64))),
+    CONSTRAINT ledger_transactions_ref_check CHECK ((length(ref) <= 255))
+)
+PARTITION BY RANGE (created_at);
+
+COMMENT ON TABLE ledger_transactions IS 'One movement of money: why, for whom, and the reference that caused it.';
+
+COMMENT ON COLUMN ledger_transactions.kind IS 'usage, credit, ...';
+
+CREATE TABLE ledger_transactions_default (
+    id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    kind text NOT NULL,
+    account_id bigint,
+    ref text,
+    detail jsonb,
+    CONSTRAINT ledger_transactions_kind_check CHECK (((length(kind) >= 1) AND (length(kind) <= 64))),
+    CONSTRAINT ledger_transactions_ref_check CHECK ((length(ref) <= 255))
+);
+
+CREATE TABLE prices (
+    id bigint NOT NULL,
+    pattern text NOT NULL,
+    currency text NOT NULL,
+    effective_from timestamp with time zone NOT NULL,
+    sold boolean DEFAULT true NOT NULL,
+    origin text NOT NULL,
+    terms jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT prices_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT prices_origin_check CHECK ((origin = ANY (ARRAY['set'::text, 'import'::text]))),
+    CONSTRAINT prices_pattern_check CHECK (((length(pattern) >= 1) AND (length(pattern) <= 256))),
+    CONSTRAINT prices_terms_check CHECK ((jsonb_typeof(terms) = 'object'::text))
+);
+
+COMMENT ON TABLE prices IS 'Versions of prices. Of one pattern and currency the newest that is in effect holds; none is ever changed.';
+
+COMMENT ON COLUMN prices.pattern IS 'A model''s exact name, or a pattern (fnmatch); the longest that fits holds.';
+
+COMMENT ON COLUMN prices.sold IS 'False: from here on the models of this pattern are not sold.';
+
+COMMENT ON COLUMN prices.terms IS 'Rates in nanos per million tokens, per tier and context size, units, token limits: rabbitgw/billing/price_terms.py.';
+
+ALTER TABLE prices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME prices_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE schema_migrations (
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE schema_migrations IS 'Which migration files this database has had, and what they contained.';
+
+CREATE TABLE usage (
+    id uuid NOT NULL,
+    account_id bigint NOT NULL,
+    currency text NOT NULL,
+    status text NOT NULL,
+    late boolean NOT NULL,
+    charge_nanos bigint NOT NULL,
+    moved_nanos bigint NOT NULL,
+    expired_nanos bigint NOT NULL,
+    expired_position bigint,
+    ledger_transaction_id bigint,
+    partition integer NOT NULL,
+    epoch bigint NOT NULL,
+    "position" bigint,
+    windows text NOT NULL,
+    key_id bigint,
+    caller_request_id text,
+    model text,
+    dialect text,
+    price_version bigint,
+    usage_source text,
+    input_tokens bigint NOT NULL,
+    cached_input_tokens bigint NOT NULL,
+    cache_write_tokens bigint NOT NULL,
+    cache_write_1h_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    reasoning_tokens bigint NOT NULL,
+    audio_input_tokens bigint NOT NULL,
+    audio_output_tokens bigint NOT NULL,
+    attempts integer NOT NULL,
+    admitted_at timestamp with time zone,
+    first_byte_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    booked_at timestamp with time zone DEFAULT now() NOT NULL,
+    upstream_model text,
+    service_tier text,
+    error_code text,
+    tools jsonb,
+    per_model jsonb,
+    CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
+    CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
+)
+PARTITION BY RANGE (id);
+
+COMMENT ON TABLE usage IS 'One row per call that ended: what it used and what it cost. The id is that of its hold.';
+
+COMMENT ON COLUMN usage.late IS 'It was settled after its hold had expired.';
+
+COMMENT ON COLUMN usage.charge_nanos IS 'What the call cost in all.';
+
+COMMENT ON COLUMN usage.moved_nanos IS 'What ledger_transaction_id moved for it: charge_nanos, less what an earlier transaction had booked at expiry.';
+
+COMMENT ON COLUMN usage.expired_nanos IS 'The part of the charge that was made by the expiry of the hold.';
+
+COMMENT ON COLUMN usage.expired_position IS 'The same of the event of its expiry.';
+
+COMMENT ON COLUMN usage."position" IS 'Place of its last event in the partition''s stream: ms * 2^20 + sequence; null: it did not come by a stream.';
+
+COMMENT ON COLUMN usage.windows IS 'The windows that it counted in: "window:span,window:span".';
+
+CREATE TABLE usage_default (
+    id uuid NOT NULL,
+    account_id bigint NOT NULL,
+    currency text NOT NULL,
+    status text NOT NULL,
+    late boolean NOT NULL,
+    charge_nanos bigint NOT NULL,
+    moved_nanos bigint NOT NULL,
+    expired_nanos bigint NOT NULL,
+    expired_position bigint,
+    ledger_transaction_id bigint,
+    partition integer NOT NULL,
+    epoch bigint NOT NULL,
+    "position" bigint,
+    windows text NOT NULL,
+    key_id bigint,
+    caller_request_id text,
+    model text,
+    dialect text,
+    price_version bigint,
+    usage_source text,
+    input_tokens bigint NOT NULL,
+    cached_input_tokens bigint NOT NULL,
+    cache_write_tokens bigint NOT NULL,
+    cache_write_1h_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    reasoning_tokens bigint NOT NULL,
+    audio_input_tokens bigint NOT NULL,
+    audio_output_tokens bigint NOT NULL,
+    attempts integer NOT NULL,
+    admitted_at timestamp with time zone,
+    first_byte_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    booked_at timestamp with time zone DEFAULT now() NOT NULL,
+    upstream_model text,
+    service_tier text,
+    error_code text,
+    tools jsonb,
+    per_model jsonb,
+    CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
+    CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
+);
+
+CREATE TABLE wallet_credits (
+    account_id bigint NOT NULL,
+    currency text NOT NULL,
+    seq bigint NOT NULL,
+    amount_nanos bigint NOT NULL,
+    ledger_transaction_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    applied_at timestamp with time zone,
+    CONSTRAINT wallet_credits_seq_check CHECK ((seq >= 1))
+);
+
+COMMENT ON TABLE wallet_credits IS 'Booked changes of a wallet, other than charges, that Redis has to learn, numbered without gaps per wallet.';
+
+CREATE TABLE wallets (
+    account_id bigint NOT NULL,
+    currency text NOT NULL,
+    balance_nanos bigint DEFAULT 0 NOT NULL,
+    credit_seq bigint DEFAULT 0 NOT NULL,
+    worst_nanos bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT wallets_balance_nanos_check CHECK (((balance_nanos >= '-9000000000000000000'::bigint) AND (balance_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT wallets_credit_seq_check CHECK ((credit_seq >= 0)),
+    CONSTRAINT wallets_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT wallets_worst_nanos_check CHECK ((worst_nanos <= 0))
+);
+
+COMMENT ON TABLE wallets IS 'Prepaid money: the sum of its ledger entries, kept with each of them.';
+
+COMMENT ON COLUMN wallets.credit_seq IS 'How many credits were ever booked; Redis applies them in this order.';
+
+COMMENT ON COLUMN wallets.worst_nanos IS 'The lowest balance ever seen, where below zero.';
+
+CREATE TABLE window_spans (
+    window_id bigint NOT NULL,
+    span text NOT NULL,
+    used_nanos bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE window_spans IS 'What has been charged in each span of each window; open holds are in Redis only.';
+
+ALTER TABLE windows ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME windows_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY ledger_entries ATTACH PARTITION ledger_entries_default DEFAULT;
+
+ALTER TABLE ONLY ledger_transactions ATTACH PARTITION ledger_transactions_default DEFAULT;
+
+ALTER TABLE ONLY usage ATTACH PARTITION usage_default DEFAULT;
+
+ALTER TABLE ONLY accounts
+    ADD CONSTRAINT accounts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY consumer_cursors
+    ADD CONSTRAINT consumer_cursors_pkey PRIMARY KEY (epoch, partition);
+
+ALTER TABLE ONLY dead_events
+    ADD CONSTRAINT dead_events_pkey PRIMARY KEY (epoch, partition, stream_ms, stream_seq);
+
+ALTER TABLE ONLY deployment
+    ADD CONSTRAINT deployment_pkey PRIMARY KEY (only_row);
+
+ALTER TABLE ONLY idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (scope, key);
+
+ALTER TABLE ONLY key_secrets
+    ADD CONSTRAINT key_secrets_pkey PRIMARY KEY (secret_sha256);
+
+ALTER TABLE ONLY ledger_entries
+    ADD CONSTRAINT ledger_entries_pkey PRIMARY KEY (transaction_id, line, created_at);
+
+ALTER TABLE ONLY ledger_entries_default
+    ADD CONSTRAINT ledger_entries_default_pkey PRIMARY KEY (transaction_id, line, created_at);
+
+ALTER TABLE ONLY ledger_transactions
+    ADD CONSTRAINT ledger_transactions_pkey PRIMARY KEY (id, created_at);
+
+ALTER TABLE ONLY ledger_transactions_default
+    ADD CONSTRAINT ledger_transactions_default_pkey PRIMARY KEY (id, created_at);
+
+ALTER TABLE ONLY prices
+    ADD CONSTRAINT prices_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY usage
+    ADD CONSTRAINT usage_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY usage_default
+    ADD CONSTRAINT usage_default_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY wallet_credits
+    ADD CONSTRAINT wallet_credits_pkey PRIMARY KEY (account_id, currency, seq);
+
+ALTER TABLE ONLY wallets
+    ADD CONSTRAINT wallets_pkey PRIMARY KEY (account_id, currency);
+
+ALTER TABLE ONLY window_spans
+    ADD CONSTRAINT window_spans_pkey PRIMARY KEY (window_id, span);
+
+ALTER TABLE ONLY windows
+    ADD CONSTRAINT windows_pkey PRIMARY KEY (id);
+
+CREATE INDEX api_keys_account ON api_keys USING btree (account_id);
+
+CREATE INDEX api_keys_unpushed ON api_keys USING btree (id) WHERE (redis_generation < generation);
+
+CREATE UNIQUE INDEX key_secrets_current ON key_secrets USING btree (key_id) WHERE (revoked_at IS NULL);
+
+CREATE INDEX key_secrets_key ON key_secrets USING btree (key_id, generation);
+
+CREATE INDEX ledger_entries_wallet ON ONLY ledger_entries USING btree (account_id, currency, transaction_id DESC) WHERE (account_id IS NOT NULL);
+
+CREATE INDEX ledger_entries_default_account_id_currency_transaction_id_idx ON ledger_entries_default USING btree (account_id, currency, transaction_id DESC) WHERE (account_id IS NOT NULL);
+
+CREATE INDEX ledger_transactions_account ON ONLY ledger_transactions USING btree (account_id, id DESC) WHERE (account_id IS NOT NULL);
+
+CREATE INDEX ledger_transactions_default_account_id_id_idx ON ledger_transactions_default USING btree (account_id, id DESC) WHERE (account_id IS NOT NULL);
+
+CREATE INDEX prices_effective ON prices USING btree (effective_from);
+
+CREATE INDEX prices_newest ON prices USING btree (pattern, currency, effective_from DESC, id DESC);
+
+CREATE INDEX usage_account ON ONLY usage USING btree (account_id, id DESC);
+
+CREATE INDEX usage_caller_request ON ONLY usage USING btree (account_id, caller_request_id) WHERE (caller_request_id IS NOT NULL);
+
+CREATE INDEX usage_default_account_id_caller_request_id_idx ON usage_default USING btree (account_id, caller_request_id) WHERE (caller_request_id IS NOT NULL);
+
+CREATE INDEX usage_default_account_id_id_idx ON usage_default USING btree (account_id, id DESC);
+
+CREATE INDEX usage_expired_position ON ONLY usage USING btree (expired_position) WHERE (expired_position IS NOT NULL);
+
+CREATE INDEX usage_default_expired_position_idx ON usage_default USING btree (expired_position) WHERE (expired_position IS NOT NULL);
+
+CREATE INDEX usage_position ON ONLY usage USING brin ("position") WITH (pages_per_range='16', autosummarize='on');
+
+CREATE INDEX usage_default_position_idx ON usage_default USING brin ("position") WITH (pages_per_range='16', autosummarize='on');
+
+CREATE INDEX wallet_credits_unapplied ON wallet_credits USING btree (account_id, currency, seq) WHERE (applied_at IS NULL);
+
+CREATE INDEX windows_account ON windows USING btree (account_id);
+
+CREATE INDEX windows_key ON windows USING btree (key_id);
+
+ALTER INDEX ledger_entries_wallet ATTACH PARTITION ledger_entries_default_account_id_currency_transaction_id_idx;
+
+ALTER INDEX ledger_entries_pkey ATTACH PARTITION ledger_entries_default_pkey;
+
+ALTER INDEX ledger_transactions_account ATTACH PARTITION ledger_transactions_default_account_id_id_idx;
+
+ALTER INDEX ledger_transactions_pkey ATTACH PARTITION ledger_transactions_default_pkey;
+
+ALTER INDEX usage_caller_request ATTACH PARTITION usage_default_account_id_caller_request_id_idx;
+
+ALTER INDEX usage_account ATTACH PARTITION usage_default_account_id_id_idx;
+
+ALTER INDEX usage_expired_position ATTACH PARTITION usage_default_expired_position_idx;
+
+ALTER INDEX usage_pkey ATTACH PARTITION usage_default_pkey;
+
+ALTER INDEX usage_position ATTACH PARTITION usage_default_position_idx;
+
+CREATE TRIGGER prices_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON prices FOR EACH STATEMENT EXECUTE FUNCTION prices_append_only();
+
+CREATE TRIGGER prices_never_back_dated BEFORE INSERT ON prices FOR EACH ROW EXECUTE FUNCTION prices_never_back_dated();
+
+CREATE TRIGGER prices_take_turns BEFORE INSERT ON prices FOR EACH STATEMENT EXECUTE FUNCTION prices_take_turns();
+
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE ON ledger_entries FOR EACH ROW EXECUTE FUNCTION books_refuse_change();
+
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE ON ledger_transactions FOR EACH ROW EXECUTE FUNCTION books_refuse_change();
+
+CREATE TRIGGER refuse_imbalance AFTER INSERT ON ledger_entries REFERENCING NEW TABLE AS new_lines FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_imbalance();
+
+CREATE TRIGGER refuse_imbalance AFTER INSERT ON ledger_entries_default REFERENCING NEW TABLE AS new_lines FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_imbalance();
+
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change();
+
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_entries_default FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change();
+
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_transactions FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change();
+
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_transactions_default FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change();
+
+ALTER TABLE ONLY api_keys
+    ADD CONSTRAINT api_keys_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY key_secrets
+    ADD CONSTRAINT key_secrets_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
+
+ALTER TABLE ONLY wallet_credits
+    ADD CONSTRAINT wallet_credits_account_id_currency_fkey FOREIGN KEY (account_id, currency) REFERENCES wallets(account_id, currency);
+
+ALTER TABLE ONLY wallets
+    ADD CONSTRAINT wallets_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY windows
+    ADD CONSTRAINT windows_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY windows
+    ADD CONSTRAINT windows_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
+
+GRANT USAGE ON SCHEMA public TO rabbitgw_app;
+
+REVOKE ALL ON FUNCTION app_may(privileges text, object text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION books_guard_partition(partition_name text, parent text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION books_partitions_ahead(months integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION books_partitions_ahead(months integer) TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE accounts TO rabbitgw_app;
+
+GRANT USAGE ON SEQUENCE accounts_id_seq TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(revoked_at) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(generation) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(redis_generation) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE consumer_cursors TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE dead_events TO rabbitgw_app;
+
+GRANT SELECT ON TABLE deployment TO rabbitgw_app;
+
+GRANT UPDATE(epoch) ON TABLE deployment TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE idempotency_keys TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE key_secrets TO rabbitgw_app;
+
+GRANT UPDATE(generation) ON TABLE key_secrets TO rabbitgw_app;
+
+GRANT UPDATE(revoked_at) ON TABLE key_secrets TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE windows TO rabbitgw_app;
+
+GRANT SELECT ON TABLE key_records TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE ledger_entries TO rabbitgw_app;
+
+GRANT USAGE ON SEQUENCE ledger_transaction_ids TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE ledger_transactions TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE prices TO rabbitgw_app;
+
+GRANT SELECT ON TABLE schema_migrations TO rabbitgw_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE usage TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE wallet_credits TO rabbitgw_app;
+
+GRANT UPDATE(applied_at) ON TABLE wallet_credits TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE wallets TO rabbitgw_app;
+
+GRANT UPDATE(balance_nanos) ON TABLE wallets TO rabbitgw_app;
+
+GRANT UPDATE(credit_seq) ON TABLE wallets TO rabbitgw_app;
+
+GRANT UPDATE(worst_nanos) ON TABLE wallets TO rabbitgw_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE window_spans TO rabbitgw_app;

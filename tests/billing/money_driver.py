@@ -1,0 +1,153 @@
+"""What the state machine of the money scripts works with, and what it checks after every step.
+
+Redis must hold what the model holds, and both must obey the books: a balance is what was credited less the events'
+charges, held is the sum of the open holds, a counter is its usage plus the holds that name it, and no hold ends
+twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+
+from rabbitgw.redis_link import RedisLink
+from rabbitgw.scripts import WindowCheck
+from tests.billing.money_model import Event, Model
+from tests.billing.money_world import ACCOUNT, DAY_MS, KEY, MARK_LIFE_MS, PARTITION, START_MS, World
+
+T = TypeVar("T")
+
+LIMITS = {11: 400, 12: 150, 13: 90}  # of the windows, by id; 11 is a lifetime window, the others are daily
+
+
+class MoneyDriver(RuleBasedStateMachine):
+    """One account in Redis and in the model, and what must be true of both; the rules are the subclass's."""
+
+    redis_url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.link = self.run(RedisLink.connect(self.redis_url))
+        self.world = World(self.link)
+        self.reserved: dict[str, dict[str, Any]] = {}
+        self.made = 0
+        self.unit = 1
+        self.model = Model(0)
+
+    def run(self, call: Awaitable[T]) -> T:
+        async def wait() -> T:
+            return await call
+
+        return self.runner.run(wait())
+
+    def redis(self, *args: bytes | str | int) -> Any:
+        async def ask() -> Any:
+            return await self.link.call(*args)
+
+        return self.runner.run(ask())
+
+    def teardown(self) -> None:
+        self.run(self.link.close())
+        self.runner.close()
+
+    def check(self, answered: object, expected: object) -> None:
+        assert answered == expected
+
+    def new_id(self) -> str:
+        self.made += 1
+        return f"h-{self.made}"
+
+    def pick(self, whose: str, number: int) -> str:
+        """One of the holds in that state, counted from the youngest; if there is none, any other one."""
+        marks = self.model.marks
+        ids = list(self.model.holds) if whose == "open" else [i for i, m in marks.items() if m.kind == whose]
+        if not ids and whose != "never":
+            ids = [*marks, *self.model.holds]
+        return ids[-1 - number % len(ids)] if ids else self.new_id()
+
+    def windows(self, ids: list[int], days_back: int = 0) -> list[WindowCheck]:
+        today = (self.model.now_ms - START_MS) // DAY_MS - days_back
+        start_ms = START_MS + today * DAY_MS
+        return [
+            WindowCheck(i, "life", 0, 0, LIMITS[i] * self.unit)
+            if i == 11
+            else WindowCheck(i, f"day{today}", start_ms, start_ms + DAY_MS, LIMITS[i] * self.unit)
+            for i in ids
+        ]
+
+    def time_passes(self, milliseconds: int) -> None:
+        self.model.now_ms += milliseconds
+        self.world.clocked.now_ms = self.model.now_ms
+        for hold_id, mark in list(self.model.marks.items()):
+            if self.model.now_ms >= mark.at_ms + MARK_LIFE_MS:  # Redis' own clock does not follow the test's
+                del self.model.marks[hold_id]
+                self.redis("DEL", self.world.keys.mark(hold_id))
+
+    # -- what must hold after every step --
+
+    @invariant()
+    def redis_holds_what_the_model_holds(self) -> None:
+        model = self.model
+        seen = self.run(self.world.scripts.snapshot(PARTITION, [ACCOUNT]))
+        assert {
+            hold_id: (
+                h.worker_id,
+                h.amount_nanos,
+                h.delivered_nanos,
+                h.max_at_ms,
+                h.windows,
+                h.last,
+                h.ticket,
+            )
+            for hold_id, h in seen.holds.items()
+        } == {
+            hold_id: (h.worker_id, h.amount, h.delivered, h.max_at_ms, h.windows, h.last, h.ticket)
+            for hold_id, h in model.holds.items()
+        }
+        account = dict(seen.accounts[0])
+        assert int(account.pop("b:USD")) == model.balance
+        assert int(account.pop("h:USD")) == model.held
+        assert int(account.pop("s:USD")) == model.seq
+        assert int(account.pop(f"g:{KEY}")) == model.generation
+        assert account.pop("o:USD", None) == (None if model.worst is None else str(model.worst))
+        assert account.pop("l:USD", None) == model.last_hold
+        assert account == {
+            **{f"w:{name}": str(nanos) for name, nanos in model.counters.items()},
+            **{f"ws:{window_id}": span for window_id, span in model.latest.items()},
+            **{f"wo:{window_id}": span for window_id, span in model.before.items()},
+        }
+
+    @invariant()
+    def the_stream_tells_every_end_once(self) -> None:
+        events = [
+            Event(
+                event["id"],
+                event["s"],
+                int(event["n"]),
+                int(event["x"]),
+                tuple(event["w"].split(",")) if event["w"] else (),
+            )
+            for event in self.run(self.world.events())
+        ]
+        assert events == self.model.events
+        assert self.model.balance == self.model.credited - sum(event.charge for event in events)
+
+    @invariant()
+    def every_counter_is_its_usage_and_its_holds(self) -> None:
+        for name, nanos in self.model.counters.items():
+            usage = sum(event.charge for event in self.model.events if name in event.windows)
+            holds = sum(hold.amount for hold in self.model.holds.values() if name in hold.windows)
+            assert nanos == usage + holds
+
+    @invariant()
+    def marks_say_how_each_hold_ended(self) -> None:
+        ids = [f"h-{number}" for number in range(1, self.made + 1)]
+        if ids:
+            marks = self.redis("MGET", *map(self.world.keys.mark, ids))
+            seen = {i: mark[:1].decode() for i, mark in zip(ids, marks, strict=True) if mark}
+            assert seen == {i: mark.kind for i, mark in self.model.marks.items()}
+            assert not seen.keys() & self.model.holds.keys()

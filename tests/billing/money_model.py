@@ -1,0 +1,255 @@
+"""The rules of the money scripts, said once more in plain Python with whole numbers, for the state machine.
+
+Written from the rules and not from the Lua: one account, one currency, any number of windows. It answers what
+the scripts must answer, and keeps what they must keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from rabbitgw.replies import CreditReply, ExpireReply, ExtendReply, ReleaseReply, ReserveReply, SettleReply
+from rabbitgw.scripts import Offer, WindowCheck, WindowLimit
+
+SETTLE_AGE_MAX_MS = 450_000
+
+
+@dataclass(frozen=True)
+class Hold:
+    worker_id: str
+    amount: int
+    delivered: int
+    max_at_ms: int
+    windows: tuple[str, ...]
+    last: bool
+    ticket: bytes
+
+
+@dataclass(frozen=True)
+class Mark:
+    kind: str  # S settled, R released, E expired
+    at_ms: int
+    charged: int = 0
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    hold_id: str
+    status: str
+    charge: int
+    paid: int
+    windows: tuple[str, ...]
+
+
+@dataclass
+class Model:
+    balance: int
+    generation: int = 1
+    seq: int = 0
+    credited: int = 0
+    worst: int | None = None
+    now_ms: int = 0
+    holds: dict[str, Hold] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict)
+    leases: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    latest: dict[int, str] = field(default_factory=dict)
+    before: dict[int, str] = field(default_factory=dict)
+    last_hold: str | None = None
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.credited = self.balance
+
+    @property
+    def held(self) -> int:
+        return sum(hold.amount for hold in self.holds.values())
+
+    @property
+    def available(self) -> int:
+        return self.balance - self.held
+
+    # -- admission --
+
+    def reserve(
+        self,
+        hold_id: str,
+        worker_id: str,
+        generation: int,
+        max_age_ms: int,
+        backlog_max: int,
+        windows: Sequence[WindowCheck],
+        offers: Sequence[Offer],
+    ) -> ReserveReply:
+        if hold_id in self.marks:
+            return ReserveReply("DONE")
+        if hold_id in self.holds:
+            hold = self.holds[hold_id]
+            index = [(bool(o.last), o.ticket) for o in offers].index((hold.last, hold.ticket))
+            return ReserveReply("HELD", index, hold.amount, self.available, self.now_ms)
+        if generation != self.generation:
+            return ReserveReply("STALE")
+        if any(self.now_ms < w.start_ms or (w.end_ms and self.now_ms >= w.end_ms) for w in windows):
+            return ReserveReply("SPAN", now_ms=self.now_ms)
+        if len(self.events) >= backlog_max:
+            return ReserveReply("BACKLOG", backlog=len(self.events))
+        for index, offer in enumerate(offers):
+            granted = self._grant(offer, windows)
+            if granted is not None:
+                self._hold(hold_id, worker_id, max_age_ms, windows, offer, granted)
+                return ReserveReply("OK", index, granted, self.available, self.now_ms)
+        return self._refusal(offers[0], windows)
+
+    def _room(self, window: WindowCheck) -> int:
+        return window.limit_nanos - self.counters.get(f"{window.window_id}:{window.span}", 0)
+
+    def _grant(self, offer: Offer, windows: Sequence[WindowCheck]) -> int | None:
+        if offer.last and self.last_hold is not None:
+            return None
+        if offer.amount_nanos == 0:
+            return 0 if self.balance >= 0 else None
+        rooms = [
+            self._room(window)
+            for window, enforced in zip(windows, offer.enforce, strict=True)
+            if enforced == "1"
+        ]
+        granted = min(offer.amount_nanos, self.available, *rooms)
+        return granted if granted > 0 and granted >= offer.least_nanos else None
+
+    def _refusal(self, offer: Offer, windows: Sequence[WindowCheck]) -> ReserveReply:
+        room, tightest = self.available, None
+        for index, window in enumerate(windows):
+            if offer.enforce[index] == "1" and self._room(window) < room:
+                room, tightest = self._room(window), index
+        if tightest is None:
+            return ReserveReply("SHORT", available_nanos=self.available, now_ms=self.now_ms)
+        limit = windows[tightest].limit_nanos
+        return ReserveReply(
+            "WINDOW", window=tightest, limit_nanos=limit, remaining_nanos=room, now_ms=self.now_ms
+        )
+
+    def _hold(
+        self,
+        hold_id: str,
+        worker_id: str,
+        max_age_ms: int,
+        windows: Sequence[WindowCheck],
+        offer: Offer,
+        granted: int,
+    ) -> None:
+        names = []
+        for window in windows:
+            name = f"{window.window_id}:{window.span}"
+            names.append(name)
+            latest, before = self.latest.get(window.window_id), self.before.get(window.window_id)
+            if latest != window.span:
+                self.counters.pop(f"{window.window_id}:{before}", None)
+                if latest is not None:
+                    self.before[window.window_id] = latest
+                self.latest[window.window_id] = window.span
+            self.counters[name] = self.counters.get(name, 0) + granted
+        self.holds[hold_id] = Hold(
+            worker_id=worker_id,
+            amount=granted,
+            delivered=0,
+            max_at_ms=self.now_ms + max_age_ms,
+            windows=tuple(names),
+            last=bool(offer.last),
+            ticket=offer.ticket,
+        )
+        if offer.last:
+            self.last_hold = hold_id
+
+    def extend(
+        self, hold_id: str, new_total: int, least_total: int, delivered: int, windows: Sequence[WindowLimit]
+    ) -> ExtendReply:
+        hold = self.holds.get(hold_id)
+        if hold is None:
+            return ExtendReply("GONE")
+        room, tightest = self.available, None
+        for index, window in enumerate(windows):
+            name = f"{window.window_id}:{window.span}"
+            if window.enforce and name in hold.windows and name in self.counters:
+                left = window.limit_nanos - self.counters[name]
+                if left < room:
+                    room, tightest = left, index
+        granted = max(hold.amount, min(new_total, hold.amount + max(room, 0)))
+        if granted < least_total:
+            if tightest is None:
+                return ExtendReply("SHORT", available_nanos=self.available)
+            limit = windows[tightest].limit_nanos
+            return ExtendReply("WINDOW", window=tightest, limit_nanos=limit, remaining_nanos=room)
+        self._count(hold, granted - hold.amount)
+        self.holds[hold_id] = replace(hold, amount=granted, delivered=max(hold.delivered, delivered))
+        return ExtendReply("OK", granted, self.available)
+
+    # -- ends --
+
+    def _count(self, hold: Hold, change: int) -> None:
+        for name in hold.windows:
+            if name in self.counters:
+                self.counters[name] += change
+
+    def _charge(self, amount: int) -> None:
+        self.balance -= amount
+        if self.balance < 0:
+            self.worst = min(self.balance, self.worst or 0)
+
+    def _end(self, hold_id: str, charge: int, status: str, kind: str) -> None:
+        hold = self.holds.pop(hold_id)
+        self._count(hold, charge - hold.amount)
+        self._charge(charge)
+        if self.last_hold == hold_id:
+            self.last_hold = None
+        self.events.append(Event(hold_id, status, charge, 0, hold.windows))
+        expired = kind == "E"
+        self.marks[hold_id] = Mark(kind, self.now_ms, charge if expired else 0, hold if expired else None)
+
+    def settle(self, hold_id: str, cost: int, first_try_ms: int, status: str) -> SettleReply:
+        if hold_id in self.holds:
+            self._end(hold_id, cost, status, "S")
+            return SettleReply("OK", self.available, self.now_ms)
+        mark = self.marks.get(hold_id)
+        if mark is None:
+            if first_try_ms and self.now_ms - first_try_ms > SETTLE_AGE_MAX_MS:
+                return SettleReply("OLD")
+            return SettleReply("UNKNOWN", now_ms=self.now_ms)
+        if mark.hold is None:
+            return SettleReply("DONE" if mark.kind == "S" else "RELEASED")
+        self._count(mark.hold, cost - mark.charged)
+        self._charge(cost - mark.charged)
+        self.events.append(Event(hold_id, "late", cost - mark.charged, mark.charged, mark.hold.windows))
+        self.marks[hold_id] = Mark("S", self.now_ms)
+        return SettleReply("LATE", self.available, self.now_ms)
+
+    def release(self, hold_id: str) -> ReleaseReply:
+        if hold_id in self.holds:
+            self._end(hold_id, 0, "released", "R")
+            return ReleaseReply("OK", self.available)
+        if hold_id in self.marks:
+            return ReleaseReply("DONE")
+        self.marks[hold_id] = Mark("R", self.now_ms)
+        return ReleaseReply("TOMBSTONE")
+
+    def expire(self, hold_id: str) -> ExpireReply:
+        hold = self.holds.get(hold_id)
+        if hold is None:
+            return ExpireReply("GONE")
+        if self.now_ms < self.leases.get(hold.worker_id, 0) and self.now_ms < hold.max_at_ms:
+            return ExpireReply("ALIVE")
+        self._end(hold_id, hold.delivered, "expired", "E")
+        return ExpireReply("OK", hold.delivered)
+
+    # -- what comes from PostgreSQL --
+
+    def credit(self, seq: int, amount: int) -> CreditReply:
+        if seq <= self.seq:
+            return CreditReply("DONE", stored_seq=self.seq)
+        if seq > self.seq + 1:
+            return CreditReply("GAP", stored_seq=self.seq)
+        self.seq = seq
+        self.balance += amount
+        self.credited += amount
+        return CreditReply("OK", balance_nanos=self.balance)
