@@ -73,6 +73,8 @@ class OpenAIChat(Reader):
             self.delivered_any = True
         if len(self._finished) >= self.choices:
             self.finish_seen = True
+        if choices and not delivers:
+            return Kind.BLANK  # counted, it would make every other event seem to carry more than it does
         if choices:
             return Kind.MEDIA if media else Kind.OUTPUT
         if isinstance(document.get("usage"), dict) and not any(document.get(key) for key in _BESIDES_USAGE):

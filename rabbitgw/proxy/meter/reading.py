@@ -20,6 +20,7 @@ class Kind(enum.Enum):
 
     OUTPUT = enum.auto()  # carries a piece of the answer as text
     MEDIA = enum.auto()  # carries a piece of the answer as base64 of audio or an image
+    BLANK = enum.auto()  # one of the answer's events without a piece of it: a role, a finish reason
     ASIDE = enum.auto()  # carries no output
     USAGE_ONLY = enum.auto()  # the chunk that include_usage asks for, and nothing else
     TERMINAL = enum.auto()  # the dialect's terminal frame
@@ -110,6 +111,9 @@ class Reader:
         if not isinstance(document, dict):
             return Kind.OUTPUT if event.large else Kind.ASIDE
         kind = self.take_event(event.name, document)
+        if kind is Kind.BLANK:
+            # the output of a large event was left out of the document, so this one may have had some
+            kind = Kind.OUTPUT if event.large else Kind.ASIDE
         if event.large and kind in (Kind.OUTPUT, Kind.MEDIA):
             self.delivered_any = True  # its output was left out of the document
         if kind in (Kind.TERMINAL, Kind.CLOSING):

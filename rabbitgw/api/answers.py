@@ -1,0 +1,159 @@
+"""How side routes answer: JSON objects that carry the request's id, and errors in one shape.
+
+Owns ids, headers, bodies and the way from an exception to a status. Knows no route and no store.
+The caller's X-Request-ID, where it is sane, is echoed; x-rabbitgw-request-id is always ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from rabbitgw import clock, telemetry
+from rabbitgw.errors import AuthError, BodyTooLarge, CallerError, RabbitError, RequestInvalid
+from rabbitgw.proxy.front import caller_request_id
+
+BODY_BYTES_MAX = 1024 * 1024  # a side route's body is a form, not a prompt
+NUL = rb"\u0000"
+RETRY_AFTER_S = 1  # a store that is away is usually back within seconds
+
+Model = TypeVar("Model", bound=BaseModel)
+Work = Callable[[web.Request], Awaitable[dict[str, Any]]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def answering(work: Work) -> Handler:
+    """A handler that answers with what `work` returns, status 200, or with the error that it raises.
+
+    What was begun is finished, though the client that asked be gone (its going cancels the handler).
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await asyncio.shield(asyncio.ensure_future(answer(request)))
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        ours, shown, headers = _ids(request)
+        try:
+            body, status = await work(request), 200
+        except RabbitError as error:
+            body, status = error_body(error), error.http_status
+            _log_refusal(request, error, ours, shown)
+            if status == 503:
+                headers["retry-after"] = str(RETRY_AFTER_S)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            telemetry.error("side_route_failed", exc=error, path=request.path, request_id=ours)
+            body, status = error_body(RabbitError("an unexpected error; it has been logged")), 500
+        body.setdefault("request_id", shown)
+        return web.Response(
+            body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
+        )
+
+    return handle
+
+
+def error_body(error: RabbitError) -> dict[str, Any]:
+    return {"error": {"code": error.code, "message": error.message, "field": error.field}}
+
+
+@web.middleware
+async def json_errors(request: web.Request, handler: Any) -> web.StreamResponse:
+    """What aiohttp itself answers (no such route, wrong method), in the same shape."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except web.HTTPError as error:
+        code = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}.get(error.status)
+        refused = {"code": code or "invalid_request", "message": error.reason, "field": None}
+        _, shown, headers = _ids(request)
+        if "Allow" in error.headers:
+            headers["Allow"] = error.headers["Allow"]
+        return web.json_response(
+            {"error": refused, "request_id": shown}, status=error.status, headers=headers
+        )
+    return response
+
+
+async def read_fields(request: web.Request) -> dict[str, Any]:
+    """The body as a JSON object, whatever its content type; an empty body is an empty object.
+
+    Raises: BodyTooLarge, RequestInvalid.
+    """
+    raw = bytearray()
+    async for piece in request.content.iter_chunked(65536):
+        raw += piece
+        if len(raw) > BODY_BYTES_MAX:
+            raise BodyTooLarge(f"the body is larger than the limit of {BODY_BYTES_MAX} bytes")
+    if not raw.strip():
+        return {}
+    if NUL in raw:  # no text of ours may hold one, and PostgreSQL cannot
+        raise RequestInvalid(r"a text with \u0000 in it is not accepted")
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise RequestInvalid(f"the body is not JSON: {error.msg}") from None
+    if not isinstance(fields, dict):
+        raise RequestInvalid("the body must be a JSON object")
+    return fields
+
+
+async def read_model(request: web.Request, model: type[Model]) -> Model:
+    """The body checked against a model. Raises: BodyTooLarge, RequestInvalid naming the field."""
+    return _checked(model, await read_fields(request))
+
+
+def read_query(request: web.Request, model: type[Model]) -> Model:
+    """The query checked against a model. Raises: RequestInvalid naming the field."""
+    unfit = [name for name, value in request.query.items() if not value.isprintable()]
+    if unfit:
+        raise RequestInvalid(f"{unfit[0]}: only printable characters", field=unfit[0])
+    twice = [name for name in request.query if len(request.query.getall(name)) > 1]
+    if twice:
+        raise RequestInvalid(f"{twice[0]}: given more than once", field=twice[0])
+    return _checked(model, dict(request.query))
+
+
+def path_id(request: web.Request) -> int:
+    """The number in the path; the route's pattern allows digits only."""
+    return min(int(request.match_info["id"]), 2**63 - 1)
+
+
+def _checked(model: type[Model], fields: dict[str, Any]) -> Model:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else None
+        if first["type"] == "extra_forbidden":
+            message = f"{field}: this field is not supported"
+        elif first["type"] == "missing":
+            message = f"{field}: this field is required"
+        else:
+            message = f"{field}: {first['msg']}" if field else str(first["msg"])
+        raise RequestInvalid(message, field=field) from None
+
+
+def _ids(request: web.Request) -> tuple[str, str, dict[str, str]]:
+    """Our id of this request, the one that is shown, and the headers that say both."""
+    ours = clock.new_id()
+    shown = caller_request_id(request) or ours
+    return ours, shown, {"x-request-id": shown, "request-id": shown, "x-rabbitgw-request-id": ours}
+
+
+def _log_refusal(request: web.Request, error: RabbitError, ours: str, shown: str) -> None:
+    expected = isinstance(error, CallerError) and not isinstance(error, AuthError)
+    write = telemetry.log if expected else telemetry.warn
+    write(
+        "side_route_refused",
+        method=request.method,
+        path=request.path,
+        code=error.code,
+        reason=error.message,
+        request_id=ours,
+        caller_request_id=shown,
+    )

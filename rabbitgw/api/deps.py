@@ -1,0 +1,20 @@
+"""What side routes are given by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rabbitgw.billing.keyring import Keyring
+from rabbitgw.config import Settings
+from rabbitgw.redis_link import RedisLink
+from rabbitgw.scripts import Scripts
+from rabbitgw.stores import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class SideDeps:
+    pg: Pool
+    link: RedisLink
+    scripts: Scripts
+    keyring: Keyring
+    settings: Settings

@@ -1,0 +1,80 @@
+"""The bodies and queries that side routes accept. A field that is not in here is refused by name.
+
+Shape and type only: which amounts, names and times make sense is decided in billing, for every way in.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
+
+from rabbitgw.billing.accounts import CURRENCY_DEFAULT, PAGE_MAX
+
+INT64_MAX = 2**63 - 1
+
+
+def _iso_time(value: Any) -> Any:
+    """A moment is text in ISO 8601; a bare number could be seconds or milliseconds."""
+    if not isinstance(value, str):
+        raise ValueError("must be a time like 2027-01-31T00:00:00Z")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("must be a time like 2027-01-31T00:00:00Z") from None
+
+
+Id = Annotated[StrictInt, Field(ge=1, le=INT64_MAX)]
+Nanos = Annotated[StrictInt, Field(ge=-INT64_MAX, le=INT64_MAX)]
+Moment = Annotated[datetime, BeforeValidator(_iso_time)]
+# Numbers of a query come as text.
+QueryId = Annotated[int, Field(ge=0, le=INT64_MAX)]
+QueryRows = Annotated[int, Field(ge=1, le=PAGE_MAX)]
+
+
+class Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Nothing(Form):
+    """A route that takes no field: one that is sent anyway is refused, not ignored."""
+
+
+class AccountForm(Form):
+    name: StrictStr
+    currency: StrictStr = CURRENCY_DEFAULT
+
+
+class KeyForm(Form):
+    account_id: Id
+    name: StrictStr
+    models: list[StrictStr] | None = None
+    lifetime_limit_nanos: Nanos | None = None
+    daily_limit_nanos: Nanos | None = None
+    expires_at: Moment | None = None
+
+
+class CreditForm(Form):
+    account_id: Id
+    currency: StrictStr
+    amount_nanos: Nanos
+    idempotency_key: StrictStr
+
+
+class PageQuery(Form):
+    after: QueryId = 0
+    limit: QueryRows = PAGE_MAX
+
+
+class KeysQuery(PageQuery):
+    account_id: QueryId | None = None
+
+
+class WalletsQuery(Form):
+    account_id: QueryId
+
+
+class PricesQuery(Form):
+    pattern: str | None = None
+    currency: str = CURRENCY_DEFAULT

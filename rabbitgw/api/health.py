@@ -1,0 +1,47 @@
+"""/healthz says that the process answers, /readyz that both stores do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from rabbitgw import statements
+from rabbitgw.api.answers import answering
+from rabbitgw.api.deps import SideDeps
+from rabbitgw.errors import PostgresUnavailable, RedisUnavailable, StoreError
+from rabbitgw.stores import connection
+
+PROBE_TIMEOUT_S = 2.0  # a balancer that asks every few seconds wants an answer, not patience
+
+
+class HealthRoutes:
+    """Neither route needs a credential, and neither says more than which store is away."""
+
+    def __init__(self, deps: SideDeps) -> None:
+        self._deps = deps
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/healthz", answering(self.healthz)), web.get("/readyz", answering(self.readyz))]
+
+    async def healthz(self, request: web.Request) -> dict[str, Any]:
+        return {"status": "ok"}
+
+    async def readyz(self, request: web.Request) -> dict[str, Any]:
+        await asyncio.gather(self._postgres(), self._redis())
+        return {"status": "ok"}
+
+    async def _postgres(self) -> None:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S), connection(self._deps.pg) as db:
+                await db.fetchval(statements.session.ping)
+        except (StoreError, TimeoutError):
+            raise PostgresUnavailable("PostgreSQL does not answer") from None
+
+    async def _redis(self) -> None:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await self._deps.link.call("PING")
+        except (StoreError, TimeoutError):
+            raise RedisUnavailable("Redis does not answer") from None

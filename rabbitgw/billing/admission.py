@@ -1,0 +1,293 @@
+"""The till: how the proxy reserves, extends, settles and releases money, with the cases between handled.
+
+The scripts decide; this file turns their words into results and errors, loads a cold account, looks a stale key up
+again, names today's spans, and waits a moment for money that other calls of the same account still hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from rabbitgw import clock, telemetry
+from rabbitgw.billing.holding import Holding
+from rabbitgw.billing.keyring import KeyRecord, Keyring
+from rabbitgw.billing.leases import Leases
+from rabbitgw.billing.settling import Ending, Settler
+from rabbitgw.billing.windows import Span, WindowRule, span_of
+from rabbitgw.clock import RedisClock
+from rabbitgw.errors import (
+    Backlog,
+    BalanceShort,
+    BudgetError,
+    InvariantBroken,
+    RedisUnavailable,
+    WindowShort,
+)
+from rabbitgw.money import units
+from rabbitgw.replies import ExtendReply, ReserveReply
+from rabbitgw.scripts import Offer, Scripts, WindowCheck, WindowLimit
+
+TRIES_MAX: Final = 6  # words that ask for a correction and another try: cold, stale, span
+
+
+class Terms(NamedTuple):
+    """One way to take a call: what to hold, at least what, and how much of it is for the input."""
+
+    amount_nanos: int
+    least_nanos: int
+    input_nanos: int
+    last: bool = False
+
+
+@dataclass(slots=True)
+class Hold:
+    """Money set aside for one call. `granted_nanos` grows by extend."""
+
+    hold_id: str
+    key: KeyRecord
+    offer_index: int
+    granted_nanos: int
+    windows: tuple[tuple[WindowRule, Span], ...]
+
+
+class Till:
+    """One per process.
+
+    load: brings an account into Redis from the books.
+    hold_wait_s: how long a reserve waits for other calls of the account to free what they hold.
+    """
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        keyring: Keyring,
+        leases: Leases,
+        settler: Settler,
+        redis_clock: RedisClock,
+        load: Callable[[int], Awaitable[None]],
+        *,
+        hold_max_age_s: int,
+        events_backlog_max: int,
+        hold_wait_s: float,
+    ) -> None:
+        self._scripts = scripts
+        self._keyring = keyring
+        self._leases = leases
+        self._settler = settler
+        self._clock = redis_clock
+        self._load = load
+        self._hold_max_age_ms = hold_max_age_s * 1000
+        self._backlog_max = events_backlog_max
+        self._hold_wait_s = hold_wait_s
+        self._holding = Holding()
+
+    def now_ms(self) -> int:
+        """Redis' clock, estimated."""
+        return self._clock.now_ms()
+
+    def others_hold(self, hold: Hold) -> bool:
+        """Whether other calls of this account hold money in this process, which their end may free."""
+        return self._holding.held_nanos(hold.key.account_id) > hold.granted_nanos
+
+    async def reserve(
+        self, secret: str, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes
+    ) -> Hold:
+        """Set money aside by the first of `terms` that passes.
+
+        Raises: AuthError (the key was revoked or changed), BalanceShort, WindowShort, Backlog, RedisUnavailable,
+        PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
+        """
+        account_id = key.account_id
+        least_nanos = min(offer.least_nanos for offer in terms)
+        deadline_s = clock.monotonic_s() + self._hold_wait_s
+        while True:
+            try:
+                hold = await self._reserve(secret, key, hold_id, terms, ticket)
+            except (BalanceShort, WindowShort) as error:
+                room_nanos = error.available_nanos + self._holding.held_nanos(account_id)
+                wait_s = deadline_s - clock.monotonic_s()
+                if room_nanos < least_nanos or room_nanos <= 0 or wait_s <= 0:
+                    raise
+                if not await self._holding.wait(account_id, wait_s):
+                    raise
+            else:
+                self._holding.add(account_id, hold.granted_nanos)
+                self._holding.wake(account_id)  # what is left may do for the next in line
+                return hold
+
+    async def extend(self, hold: Hold, wanted_nanos: int, delivered_nanos: int) -> None:
+        """Let the hold grow towards `wanted_nanos`, a total; all there is, if that is less but more than now.
+
+        Raises: BudgetError when it cannot grow at all, RedisUnavailable.
+        """
+        limits = [WindowLimit(rule.window_id, span.name, rule.limit_nanos) for rule, span in hold.windows]
+        least_nanos = min(hold.granted_nanos + 1, wanted_nanos)
+        reply = await self._scripts.extend(
+            hold.key.partition,
+            hold.key.account_id,
+            hold_id=hold.hold_id,
+            new_total_nanos=wanted_nanos,
+            least_total_nanos=least_nanos,
+            delivered_nanos=delivered_nanos,
+            windows=limits,
+        )
+        if reply.word == "OK":
+            self._holding.add(hold.key.account_id, reply.granted_nanos - hold.granted_nanos)
+            hold.granted_nanos = reply.granted_nanos
+            return
+        raise self._extend_error(hold, reply)
+
+    async def settle(
+        self, hold: Hold, cost_nanos: int, status: Literal["settled", "partial"], payload: bytes
+    ) -> None:
+        """Turn the hold into a charge; returns when Redis has it, or else the spool on disk.
+
+        Raises: StoreError when neither could be reached: the caller must not see its answer whole.
+        """
+        await self._settler.end(self._ending(hold, cost_nanos, status, payload))
+        self._ended(hold)
+
+    async def release(self, hold: Hold, payload: bytes) -> None:
+        """Give the hold back. Never raises for a store that is away: the release is tried until it is through."""
+        await self._settler.end(self._ending(hold, 0, "released", payload))
+        self._ended(hold)
+
+    def _ending(self, hold: Hold, cost_nanos: int, status: str, payload: bytes) -> Ending:
+        key = hold.key
+        return Ending(
+            hold_id=hold.hold_id,
+            partition=key.partition,
+            account_id=key.account_id,
+            currency=key.currency,
+            cost_nanos=cost_nanos,
+            status=status,
+            payload=payload.decode(),
+            first_try_ms=self._clock.now_ms(),
+        )
+
+    def _ended(self, hold: Hold) -> None:
+        self._holding.add(hold.key.account_id, -hold.granted_nanos)
+        self._holding.wake(hold.key.account_id)
+
+    async def _reserve(
+        self, secret: str, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes
+    ) -> Hold:
+        """One round, corrected as the script asks, until it grants or refuses."""
+        for _ in range(TRIES_MAX):
+            await self._leases.ensure(key.partition)
+            windows = tuple((rule, span_of(rule, self._clock.now_ms())) for rule in key.windows)
+            reply = await self._ask(key, hold_id, terms, windows, ticket)
+            if reply.now_ms:
+                self._clock.observe(reply.now_ms)
+            match reply.word:
+                case "OK" | "HELD":
+                    return Hold(hold_id, key, reply.offer, reply.granted_nanos, windows)
+                case "COLD":
+                    await self._load(key.account_id)
+                case "STALE":
+                    key = await self._fresh(secret, key)
+                case "SPAN":
+                    continue  # the clock was observed above; the spans are named anew
+                case _:
+                    raise self._reserve_error(key, windows, reply)
+        raise RedisUnavailable(f"reserve of account {key.account_id} did not come to an end")
+
+    async def _ask(
+        self,
+        key: KeyRecord,
+        hold_id: str,
+        terms: tuple[Terms, ...],
+        windows: tuple[tuple[WindowRule, Span], ...],
+        ticket: bytes,
+    ) -> ReserveReply:
+        enforce = "1" * len(windows)
+        try:
+            return await self._scripts.reserve(
+                key.partition,
+                key.account_id,
+                hold_id=hold_id,
+                worker_id=self._leases.worker_id,
+                currency=key.currency,
+                key_id=key.key_id,
+                generation=key.generation,
+                max_age_ms=self._hold_max_age_ms,
+                backlog_max=self._backlog_max,
+                windows=[
+                    WindowCheck(rule.window_id, span.name, span.start_ms, span.end_ms, rule.limit_nanos)
+                    for rule, span in windows
+                ],
+                offers=[
+                    Offer(offer.amount_nanos, offer.least_nanos, int(offer.last), enforce, ticket)
+                    for offer in terms
+                ],
+            )
+        except RedisUnavailable:
+            # it may have been granted: leave a release behind, so that whichever comes second finds the other
+            self._settler.end_later(
+                Ending(
+                    hold_id=hold_id,
+                    partition=key.partition,
+                    account_id=key.account_id,
+                    currency=key.currency,
+                    cost_nanos=0,
+                    status="released",
+                    payload=ticket.decode(),
+                    first_try_ms=self._clock.now_ms(),
+                )
+            )
+            raise
+
+    async def _fresh(self, secret: str, key: KeyRecord) -> KeyRecord:
+        """The key as it is now. Redis may be the older of the two: then it is told the generation."""
+        fresh = await self._keyring.refresh(secret)
+        if fresh.generation == key.generation:
+            await self._scripts.key_put(
+                key.partition, key.account_id, key_id=key.key_id, generation=key.generation
+            )
+        return fresh
+
+    def _reserve_error(
+        self, key: KeyRecord, windows: tuple[tuple[WindowRule, Span], ...], reply: ReserveReply
+    ) -> Exception:
+        match reply.word:
+            case "SHORT":
+                return balance_short(key, reply.available_nanos)
+            case "WINDOW":
+                return window_short(*windows[reply.window], reply.limit_nanos, reply.remaining_nanos)
+            case "BACKLOG":
+                telemetry.error("books_behind", partition=key.partition, events=reply.backlog)
+                return Backlog("the books are behind; try again soon", retry_after_s=5)
+            case "FENCED":
+                return RedisUnavailable("the deployment's epoch has changed; this process must be restarted")
+        return InvariantBroken(f"reserve answered {reply.word} for a fresh id")
+
+    def _extend_error(self, hold: Hold, reply: ExtendReply) -> Exception:
+        match reply.word:
+            case "SHORT":
+                return balance_short(hold.key, reply.available_nanos)
+            case "WINDOW":
+                return window_short(*hold.windows[reply.window], reply.limit_nanos, reply.remaining_nanos)
+        # GONE, COLD, FENCED: the hold is no longer there to grow; what it charged is settled late
+        return BudgetError("the hold of this call has ended; the answer stops here")
+
+
+def balance_short(key: KeyRecord, available_nanos: int) -> BalanceShort:
+    return BalanceShort(
+        f"the wallet of account {key.account_id} has {units(available_nanos)} {key.currency} available, "
+        "which does not cover this call",
+        available_nanos=available_nanos,
+    )
+
+
+def window_short(rule: WindowRule, span: Span, limit_nanos: int, remaining_nanos: int) -> WindowShort:
+    resets_at_s = span.end_ms // 1000 if span.end_ms else None
+    when = f"; it resets at {resets_at_s} (epoch seconds)" if resets_at_s else ""
+    return WindowShort(
+        f"the {rule.kind} limit of {units(limit_nanos)} has {units(max(remaining_nanos, 0))} left, "
+        f"which does not cover this call{when}",
+        limit_nanos=limit_nanos,
+        available_nanos=remaining_nanos,
+        resets_at_s=resets_at_s,
+    )

@@ -1,0 +1,175 @@
+"""How a hold ends for certain: settle or release in Redis now, else kept and tried until it is through.
+
+A settle that Redis does not take in time goes to the spool on disk before the caller sees the last bytes of its
+answer. A release is kept in memory only: should this process die, the sweeper frees the hold by its lease.
+Repeating either is safe at any time; the scripts charge a hold once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Final, Literal, cast
+
+import orjson
+
+from rabbitgw import clock, telemetry
+from rabbitgw.billing.spool import Spool
+from rabbitgw.errors import InvariantBroken, RedisUnavailable, StoreError
+from rabbitgw.scripts import Scripts
+
+RETRY_FIRST_S: Final = 0.02
+RETRY_MAX_S: Final = 0.5
+KEPT_RELEASES_MAX: Final = 100_000  # past it the oldest are left to their holds' maximum age
+BATCH_MAX: Final = 200  # kept endings tried at once
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One end of one hold, whole enough to be repeated by another process."""
+
+    hold_id: str
+    partition: int
+    account_id: int
+    currency: str
+    cost_nanos: int
+    status: str  # settled | partial | released
+    payload: str  # JSON, billing/events.py
+    first_try_ms: int  # by Redis' clock
+
+
+class NotInRedis(StoreError):
+    """Redis knows nothing of this hold any more: the charge is to be booked in PostgreSQL by its id."""
+
+
+class Settler:
+    """book: books a settle whose hold Redis no longer knows, once by its id, straight into PostgreSQL."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        spool: Spool,
+        book: Callable[[Ending], Awaitable[None]],
+        *,
+        settle_wait_s: float,
+    ) -> None:
+        self._scripts = scripts
+        self._spool = spool
+        self._book = book
+        self._settle_wait_s = settle_wait_s
+        self._kept: dict[str, Ending] = {}
+        self._wake = asyncio.Event()
+
+    @property
+    def kept(self) -> int:
+        """Endings that are not through yet."""
+        return len(self._kept)
+
+    async def end(self, ending: Ending) -> None:
+        """End the hold; when it returns, the end is in Redis or kept.
+
+        Raises: StoreError when a settle reached neither Redis nor the disk.
+        """
+        deadline_s = clock.monotonic_s() + self._settle_wait_s
+        retry_s = RETRY_FIRST_S
+        while True:
+            try:
+                await self._send(ending)
+                return
+            except NotInRedis:
+                break
+            except RedisUnavailable as error:
+                if clock.monotonic_s() + retry_s > deadline_s:
+                    telemetry.warn(
+                        "end_kept", hold_id=ending.hold_id, status=ending.status, reason=str(error)
+                    )
+                    break
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, RETRY_MAX_S)
+        if ending.status != "released":
+            await self._spool.keep(ending.hold_id, orjson.dumps(asdict(ending)))
+        self.end_later(ending)
+
+    def end_later(self, ending: Ending) -> None:
+        """Keep an ending that needs no answer now, and try it in the background."""
+        if ending.status == "released" and len(self._kept) >= KEPT_RELEASES_MAX:
+            telemetry.error("release_dropped", hold_id=ending.hold_id)
+            return
+        self._kept[ending.hold_id] = ending
+        self._wake.set()
+
+    def adopt(self) -> None:
+        """Take over what dead processes left in the spool. Called at start."""
+        for record in self._spool.adopt():
+            ending = Ending(**orjson.loads(record))
+            self._kept[ending.hold_id] = ending
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Try what is kept until it is through; at the stop, once more."""
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                await asyncio.wait(
+                    {stopping, asyncio.ensure_future(self._wake.wait())}, return_when=asyncio.FIRST_COMPLETED
+                )
+                self._wake.clear()
+                await self.run_once()
+                if self._kept:
+                    await asyncio.wait({stopping}, timeout=RETRY_MAX_S)
+                    self._wake.set()
+        finally:
+            stopping.cancel()
+        await self.run_once()
+
+    async def run_once(self) -> None:
+        """Try every kept ending once, in batches."""
+        kept = list(self._kept.values())
+        for at in range(0, len(kept), BATCH_MAX):
+            results = await asyncio.gather(*map(self._through, kept[at : at + BATCH_MAX]))
+            if not any(results):
+                return  # the store is still away; the rest would only wait for it too
+
+    async def _through(self, ending: Ending) -> bool:
+        try:
+            try:
+                await self._send(ending)
+            except NotInRedis:
+                if ending.status != "released":
+                    await self._book(ending)
+        except StoreError:
+            return False
+        self._kept.pop(ending.hold_id, None)
+        if ending.status != "released":
+            await self._spool.drop(ending.hold_id)
+        return True
+
+    async def _send(self, ending: Ending) -> None:
+        """Raises: RedisUnavailable (try again), NotInRedis, InvariantBroken."""
+        if ending.status == "released":
+            released = await self._scripts.release(
+                ending.partition,
+                ending.account_id,
+                hold_id=ending.hold_id,
+                currency=ending.currency,
+                payload=ending.payload.encode(),
+            )
+            if released.word in ("COLD", "FENCED"):
+                raise NotInRedis(f"release of {ending.hold_id}: {released.word}")
+            return
+        settled = await self._scripts.settle(
+            ending.partition,
+            ending.account_id,
+            hold_id=ending.hold_id,
+            currency=ending.currency,
+            cost_nanos=ending.cost_nanos,
+            status=cast(Literal["settled", "partial"], ending.status),
+            payload=ending.payload.encode(),
+            first_try_ms=ending.first_try_ms,
+        )
+        if settled.word in ("OK", "LATE", "DONE"):
+            return
+        if settled.word == "RELEASED":
+            raise InvariantBroken(f"hold {ending.hold_id} was released and then settled")
+        raise NotInRedis(f"settle of {ending.hold_id}: {settled.word}")

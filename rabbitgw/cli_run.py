@@ -1,0 +1,81 @@
+"""`rabbitgw serve|work|dev|migrate|audit|rebuild`: what runs, and what checks the books."""
+
+from __future__ import annotations
+
+import argparse
+
+from rabbitgw import app
+from rabbitgw.billing.audit import audit
+from rabbitgw.billing.audit_report import AuditReport
+from rabbitgw.billing.migrations import migrate
+from rabbitgw.billing.rebuild import rebuild
+from rabbitgw.cli_output import money, print_json, print_table
+from rabbitgw.cli_stores import both_stores, command_settings
+from rabbitgw.config import Settings
+from rabbitgw.dev.run import dev
+
+Options = argparse.Namespace
+
+
+async def run_serve(_: Options) -> int:
+    await app.serve(Settings.load())
+    return 0
+
+
+async def run_work(options: Options) -> int:
+    await app.work(Settings.load(), options.names)
+    return 0
+
+
+async def run_dev(_: Options) -> int:
+    await dev(Settings.load())
+    return 0
+
+
+async def run_migrate(options: Options) -> int:
+    applied = await migrate(app.database_url(command_settings()))
+    if options.json:
+        print_json({"applied": applied})
+    else:
+        print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+    return 0
+
+
+async def run_audit(options: Options) -> int:
+    """Exit status 1 on a breach."""
+    async with both_stores() as opened:
+        report = await audit(opened.pg, opened.link)
+    if options.json:
+        print_json(report.to_json())
+    else:
+        _print_audit(report)
+    return 0 if report.ok else 1
+
+
+async def run_rebuild(options: Options) -> int:
+    async with both_stores() as opened:
+        report = await rebuild(opened.pg, opened.link, wait_s=options.wait)
+    if options.json:
+        print_json(
+            {
+                "epoch": report.epoch,
+                "holds_ended": report.holds_ended,
+                "events_booked": report.events_booked,
+                "keys_deleted": report.keys_deleted,
+            }
+        )
+    else:
+        print(f"epoch {report.epoch} has begun: {report.holds_ended} holds ended, ", end="")
+        print(f"{report.events_booked} events booked, {report.keys_deleted} old Redis keys deleted")
+    return 0
+
+
+def _print_audit(report: AuditReport) -> None:
+    rows = [
+        (one.id, one.name, "ok" if one.ok else "BREACH", one.checked, one.detail or None)
+        for one in report.invariants
+    ]
+    print_table(("", "invariant", "state", "checked", "detail"), rows)
+    print(f"overspend: worst seen {money(report.worst_overspend_nanos)}, ", end="")
+    print(f"bound {money(report.overspend_bound_nanos)} per wallet")
+    print("the books agree" if report.ok else "THE BOOKS DO NOT AGREE")

@@ -1,0 +1,246 @@
+"""The first front: aiohttp's server reads requests, the answer is written straight to its transport.
+
+The core (serve.py) knows only ClientSink and the facts of a request; another front can take this one's place.
+aiohttp's own StreamResponse costs 20 µs more per chunk than a write to the transport, so heads and chunk framing
+are ours; aiohttp keeps parsing, keep-alive and connections. What its parser refuses, it answers itself, as text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from aiohttp import web
+
+from rabbitgw import clock
+from rabbitgw.errors import AuthError, BodyTooLarge, RequestInvalid
+from rabbitgw.proxy.dialects import DIALECTS, Dialect
+from rabbitgw.proxy.relay import Headers
+from rabbitgw.proxy.serve import Ask, Service
+
+DRAIN_POLL_S = 0.01  # how often a slow client's buffer is looked at; only slow clients pay for it
+CALLER_REQUEST_ID_MAX = 128
+REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+class RawResponse(web.StreamResponse):
+    """Tells aiohttp that the answer has been written already."""
+
+    def __init__(self, status: int, *, keep_alive: bool) -> None:
+        super().__init__(status=status)
+        self._keep_alive = keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+class AiohttpSink:
+    """ClientSink over the transport of one aiohttp request."""
+
+    __slots__ = (
+        "_chunked",
+        "_keep_alive",
+        "_loop",
+        "_on_drained",
+        "_on_lost",
+        "_polling",
+        "_request",
+        "_stall_timeout_s",
+        "_stalled_at_s",
+        "lost",
+        "started",
+        "status",
+    )
+
+    def __init__(self, request: web.Request, stall_timeout_s: float) -> None:
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._chunked = False
+        self._keep_alive = bool(request.keep_alive) and request.version >= (1, 1)
+        self._on_lost: Callable[[], None] | None = None
+        self._on_drained: Callable[[], None] | None = None
+        self._polling = False
+        self._stalled_at_s = 0.0
+        self._stall_timeout_s = stall_timeout_s
+        self.lost = False
+        self.started = False
+        self.status = 0
+
+    def bind(self, on_drained: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        """Who is told when a slow client caught up, and when the client is gone."""
+        self._on_drained = on_drained
+        self._on_lost = on_lost
+        if self.lost:
+            on_lost()
+
+    def start(self, status: int, headers: Headers, *, length: int | None) -> None:
+        self.started = True
+        self.status = status
+        lines = [REASONS.get(status) or f"HTTP/1.1 {status} Status\r\n".encode()]
+        lines.extend(b"%b: %b\r\n" % header for header in headers)
+        if length is not None:
+            lines.append(b"content-length: %d\r\n" % length)
+        elif self._request.version >= (1, 1):
+            self._chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        else:
+            self._keep_alive = False
+        if not self._keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        self._send(b"".join(lines))
+
+    def write(self, data: bytes) -> None:
+        if not data:
+            return  # as a chunk, no bytes would mark the end of the body
+        self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def finish(self) -> None:
+        if self._chunked:
+            self._send(b"0\r\n\r\n")
+
+    def cut(self) -> None:
+        self._keep_alive = False
+        transport = self._request.transport
+        if transport is not None:
+            transport.close()
+
+    def is_full(self) -> bool:
+        if self.lost or not self._request.protocol.writing_paused:
+            return False
+        if not self._polling:
+            self._polling = True
+            self._stalled_at_s = clock.monotonic_s()
+            self._loop.call_later(DRAIN_POLL_S, self._poll)
+        return True
+
+    def connection_lost(self) -> None:
+        if not self.lost:
+            self.lost = True
+            if self._on_lost is not None:
+                self._on_lost()
+
+    def response(self) -> RawResponse:
+        return RawResponse(self.status, keep_alive=self._keep_alive and not self.lost)
+
+    def _send(self, data: bytes) -> None:
+        transport = self._request.transport
+        # uvloop raises on a write to a closed transport
+        if transport is None or transport.is_closing():
+            self.connection_lost()
+            return
+        transport.write(data)
+
+    def _poll(self) -> None:
+        if self.lost or not self._request.protocol.writing_paused:
+            self._polling = False
+            if self._on_drained is not None:
+                self._on_drained()
+        elif clock.monotonic_s() - self._stalled_at_s > self._stall_timeout_s:
+            self._polling = False
+            self.cut()
+            self.connection_lost()
+            if self._on_drained is not None:
+                self._on_drained()
+        else:
+            self._loop.call_later(DRAIN_POLL_S, self._poll)
+
+
+class Front:
+    """The data-plane routes of an aiohttp application."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._running: set[asyncio.Task[None]] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        routes = [web.post(dialect.path, self._handler(dialect)) for dialect in DIALECTS]
+        return [*routes, web.get("/v1/models", self._models)]
+
+    def _handler(self, dialect: Dialect) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self._handle(dialect, request)
+
+        return handle
+
+    async def _handle(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
+        client = AiohttpSink(request, self._service.settings.client_stall_timeout_s)
+        task = asyncio.get_running_loop().create_task(self._serve(dialect, request, client))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            # aiohttp cancels a handler when its client goes; the money of the call outlives that
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            client.connection_lost()
+            raise
+        return client.response()
+
+    async def _serve(self, dialect: Dialect, request: web.Request, client: AiohttpSink) -> None:
+        ask = Ask(dialect=dialect, caller_request_id=caller_request_id(request))
+        try:
+            ask.secret = credential(request)
+            ask.raw = await self._read(request)
+        except (AuthError, RequestInvalid, BodyTooLarge) as error:
+            self._service.refuse(ask, client, error)
+            return
+        except (OSError, asyncio.IncompleteReadError, web.HTTPException):
+            client.connection_lost()
+            return
+        await self._service.serve(ask, client)
+
+    async def _read(self, request: web.Request) -> bytes:
+        limit = self._service.settings.body_bytes_max
+        if (request.content_length or 0) > limit:
+            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
+        try:
+            return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes") from None
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        ask = Ask(dialect=DIALECTS[0], caller_request_id=caller_request_id(request))
+        client = AiohttpSink(request, self._service.settings.client_stall_timeout_s)
+        try:
+            ask.secret = credential(request)
+        except (AuthError, RequestInvalid) as error:
+            self._service.refuse(ask, client, error)
+        else:
+            await self._service.models(ask, client)
+        return client.response()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until the running answers have ended and are settled, at most `timeout_s` seconds."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+
+
+def credential(request: web.Request) -> str:
+    """The caller's key, from `Authorization: Bearer` or `x-api-key`.
+
+    Raises: AuthError when there is none, RequestInvalid when there are two different ones.
+    """
+    found = {value.strip() for value in request.headers.getall("x-api-key", ())}
+    for value in request.headers.getall("authorization", ()):
+        scheme, _, token = value.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise AuthError("the Authorization header must be: Bearer <key>")
+        found.add(token.strip())
+    found.discard("")
+    if not found:
+        raise AuthError("no key: send Authorization: Bearer <key> or x-api-key: <key>")
+    if len(found) > 1:
+        raise RequestInvalid("two different credentials in one request: send one", field="authorization")
+    return found.pop()
+
+
+def caller_request_id(request: web.Request) -> str | None:
+    """The caller's own X-Request-ID where it is sane: 1 to 128 printable ASCII characters."""
+    value = request.headers.get("x-request-id", "")
+    if 0 < len(value) <= CALLER_REQUEST_ID_MAX and value.isascii() and value.isprintable():
+        return value
+    return None

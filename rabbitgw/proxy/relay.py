@@ -1,0 +1,227 @@
+"""Between one upstream answer and one client: bytes go on at once, the meter's reader looks at them.
+
+No policy lives here. The relay reports how the answer went by resolving `outcome`, once; serve.py decides what it
+costs. It never waits: everything runs inside upstream's data_received, and backpressure is pausing upstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+from rabbitgw import clock
+from rabbitgw.errors import UpstreamError
+from rabbitgw.proxy.meter.plain import PlainReader
+from rabbitgw.proxy.meter.stream import StreamReader
+from rabbitgw.proxy.upstream_exchange import Exchange
+
+ERROR_BODY_BYTES_MAX = 1024 * 1024
+Headers = list[tuple[bytes, bytes]]
+
+
+class Outcome(enum.Enum):
+    """How the upstream side of an answer came to its end."""
+
+    WHOLE = "whole"  # the terminal frame was seen, or the body ended cleanly
+    REFUSED = "refused"  # upstream answered with an error status; nothing was started towards the client
+    BROKE = "broke"  # upstream failed, before or after the first byte
+    LEFT = "left"  # the client left, and this call is not drained
+    SPENT = "spent"  # the money held is used up and no more could be held
+
+
+class Client(Protocol):
+    """The client's side, as a front offers it. No call blocks; after the client is lost each does nothing."""
+
+    lost: bool
+    started: bool
+
+    def bind(self, on_drained: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        """Who is told that a slow client caught up, and that the client is gone (at once, if it is already)."""
+
+    def start(self, status: int, headers: Headers, *, length: int | None) -> None:
+        """Send the head. `length` None: the end of the body is marked by `finish`."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def finish(self) -> None:
+        """The body is whole."""
+
+    def cut(self) -> None:
+        """Close the connection so that the client sees that the body is not whole."""
+
+    def is_full(self) -> bool:
+        """True while the client takes bytes slower than they come; `on_drained` of the relay follows."""
+
+
+class Meter(Protocol):
+    """Asked after each piece of a stream: may it go on? (proxy/slices.py)"""
+
+    def seen(self, delivered_tokens: int) -> bool:
+        """False: stop reading until `Relay.resume_for_money` (or the end)."""
+
+
+class Relay:
+    """One attempt's answer. Implements ResponseSink of proxy/upstream.py."""
+
+    __slots__ = (
+        "_aborted",
+        "_exchange",
+        "_held_up",
+        "_meter",
+        "_stalled",
+        "_started",
+        "client",
+        "error",
+        "error_body",
+        "first_byte_ms",
+        "headers",
+        "on_start",
+        "outcome",
+        "reader",
+        "status",
+        "stream",
+        "upstream_ended",
+    )
+
+    def __init__(
+        self,
+        client: Client,
+        reader: StreamReader | PlainReader,
+        meter: Meter | None,
+        outcome: asyncio.Future[Outcome],
+        ended: asyncio.Future[None],
+        on_start: OnStart,
+    ) -> None:
+        self.client = client
+        self.reader = reader
+        self.stream = reader if isinstance(reader, StreamReader) else None
+        self.outcome = outcome
+        self.upstream_ended = ended
+        self._exchange: Exchange | None = None
+        self._aborted = False
+        self.status = 0
+        self.headers: Headers = []
+        self.error: UpstreamError | None = None
+        self.error_body = bytearray()
+        self.first_byte_ms: int | None = None
+        self.on_start = on_start
+        self._meter = meter
+        self._started = False
+        self._stalled = False  # the client is slow
+        self._held_up = False  # the money is short
+
+    # What upstream calls
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = headers
+        self.first_byte_ms = clock.now_ms()
+        if 200 <= status < 300:
+            self._started = self.on_start(self, status, headers)
+
+    def on_body(self, piece: bytes) -> None:
+        if not self._started:
+            room = ERROR_BODY_BYTES_MAX - len(self.error_body)
+            self.error_body += piece[:room]
+            return
+        out = self.reader.feed(piece)
+        client = self.client
+        if out:
+            client.write(out)
+        stream = self.stream
+        if stream is None:
+            if client.is_full():
+                self._pause_for_client()
+            return
+        if stream.terminal_seen:
+            self._resolve(Outcome.WHOLE)
+            return
+        # after the finish chunk only a few frames follow, and the call is read to its end in any case
+        if (
+            self._meter is not None
+            and not stream.finish_seen
+            and not self._meter.seen(stream.delivered_tokens)
+        ):
+            self._held_up = True
+            self._update_reading()
+        if client.is_full():
+            self._pause_for_client()
+
+    def on_end(self) -> None:
+        if not self.upstream_ended.done():
+            self.upstream_ended.set_result(None)
+        if not self._started:
+            self._resolve(Outcome.REFUSED)
+            return
+        rest = self.reader.end()
+        if rest:
+            self.client.write(rest)
+        self._resolve(Outcome.WHOLE)
+
+    def on_fail(self, error: UpstreamError) -> None:
+        self.error = error
+        if self._started and self.stream is not None:
+            self.stream.end()  # a last event that nothing terminated may still state the usage
+        if not self.upstream_ended.done():
+            self.upstream_ended.set_result(None)
+        self._resolve(Outcome.BROKE)
+
+    # What the client's side, the slices and serve.py call
+
+    def attach(self, exchange: Exchange) -> None:
+        """The handle of the request, which comes after its answer may have begun."""
+        self._exchange = exchange
+        if self._aborted:
+            exchange.abort()
+        else:
+            self._update_reading()
+
+    def on_drained(self) -> None:
+        self._stalled = False
+        self._update_reading()
+
+    def resume_for_money(self) -> None:
+        self._held_up = False
+        self._update_reading()
+
+    def stop(self, outcome: Outcome) -> None:
+        """End the answer from our side: the client left, or the money is spent."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+            self.abort()
+
+    def abort(self) -> None:
+        self._aborted = True
+        if self._exchange is not None:
+            self._exchange.abort()
+        if not self.upstream_ended.done():
+            self.upstream_ended.set_result(None)
+
+    @property
+    def started(self) -> bool:
+        """The head of a good answer has left for the client."""
+        return self._started
+
+    def _resolve(self, outcome: Outcome) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+    def _pause_for_client(self) -> None:
+        self._stalled = True
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._stalled or self._held_up:
+            exchange.pause()
+        else:
+            exchange.resume()
+
+
+class OnStart(Protocol):
+    def __call__(self, relay: Relay, status: int, headers: Headers) -> bool:
+        """Start the client's answer. False: this is no answer that we can sell (see serve.py)."""

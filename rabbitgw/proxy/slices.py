@@ -1,0 +1,149 @@
+"""How far a stream may run on the money that is held for it, and how more is held ahead of need.
+
+A stream holds its input and one slice of output. Half a slice before that is used up, the next slice is asked for;
+if the answer is late, reading upstream waits for it; if there is none to be had, the stream ends at what is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from rabbitgw import clock
+from rabbitgw.billing.admission import Hold, Till
+from rabbitgw.errors import BudgetError, RabbitError, StoreError
+from rabbitgw.money import TOKENS_PER_MTOK, ceil_div
+from rabbitgw.proxy.quote import Quote
+
+STORE_PATIENCE_S: Final = 10.0  # how long a stream waits for a store that is away before it is ended
+MONEY_PATIENCE_S: Final = 2.0  # how long it waits for money that other calls of the account hold
+RETRY_S: Final = 0.1
+UNLIMITED: Final = 1 << 62
+
+
+class Slices:
+    """Implements Meter of relay.py for one stream."""
+
+    __slots__ = (
+        "_ask_at",
+        "_hidden",
+        "_hidden_milli_per_ms",
+        "_hold",
+        "_input_nanos",
+        "_last_seen",
+        "_limit",
+        "_on_more",
+        "_on_spent",
+        "_quote",
+        "_seen_ms",
+        "_task",
+        "_till",
+        "_visible",
+        "refusal",
+    )
+
+    def __init__(self, till: Till, hold: Hold, quote: Quote, *, hidden_tokens_per_s: int) -> None:
+        self._till = till
+        self._hold = hold
+        self._quote = quote
+        self._input_nanos = quote.offers[hold.offer_index].input_nanos
+        self._task: asyncio.Task[None] | None = None
+        self._on_more: Callable[[], None] | None = None
+        self._on_spent: Callable[[], None] | None = None
+        self._visible = 0
+        self._hidden = 0
+        self._hidden_milli_per_ms = hidden_tokens_per_s
+        self._last_seen = 0
+        self._seen_ms = clock.now_ms()
+        self.refusal: RabbitError | None = None
+        self._limit = 0
+        self._ask_at = 0
+        self._set_limit()
+
+    def bind(self, on_more: Callable[[], None], on_spent: Callable[[], None]) -> None:
+        """Who is told that the stream may read on, and that it must end."""
+        self._on_more = on_more
+        self._on_spent = on_spent
+
+    def seen(self, delivered_tokens: int) -> bool:
+        self._visible = delivered_tokens
+        used = delivered_tokens + self._hidden
+        if used < self._ask_at:
+            return True
+        if self._task is None and self.refusal is None:
+            self._task = asyncio.get_running_loop().create_task(self._extend())
+        if used < self._limit:
+            return True
+        if self.refusal is not None and self._on_spent is not None:
+            self._on_spent()
+        return False
+
+    def tick(self, now_ms: int) -> None:
+        """Count what a reasoning model may have produced unseen since the last tick without visible output."""
+        if self._visible == self._last_seen:
+            self._hidden += (now_ms - self._seen_ms) * self._hidden_milli_per_ms // 1000
+            self.seen(self._visible)
+        self._last_seen = self._visible
+        self._seen_ms = now_ms
+
+    async def close(self) -> None:
+        """Let an extension under way end, so that nothing of this hold is in flight when it is settled."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _set_limit(self) -> None:
+        """The output tokens that the present hold pays for."""
+        rate = self._quote.output_nanos_per_mtok
+        most = self._quote.output_tokens_max
+        if rate == 0:
+            self._limit = UNLIMITED
+        else:
+            self._limit = (self._hold.granted_nanos - self._input_nanos) * TOKENS_PER_MTOK // rate
+        if most is not None and self._limit >= most:
+            self._limit = UNLIMITED
+        ahead = self._quote.slice_tokens // 2
+        self._ask_at = UNLIMITED if self._limit == UNLIMITED else max(self._limit - ahead, 0)
+
+    async def _extend(self) -> None:
+        """Hold more until the hold is ahead of what was used; it may have grown by more than a slice meanwhile."""
+        try:
+            while self._visible + self._hidden >= self._ask_at:
+                await self._hold_next_slice()
+                self._set_limit()
+        except RabbitError as error:
+            self.refusal = error
+            self._ask_at = self._limit  # from here only the end of the hold matters
+        finally:
+            self._task = None
+        if self._visible + self._hidden < self._limit:
+            if self._on_more is not None:
+                self._on_more()
+        elif self._on_spent is not None:
+            self._on_spent()
+
+    async def _hold_next_slice(self) -> None:
+        """Raises: BudgetError when no more can be held; StoreError when Redis stayed away."""
+        started_s = clock.monotonic_s()
+        while True:
+            used = self._visible + self._hidden
+            tokens = max(self._limit, used) + self._quote.slice_tokens
+            if self._quote.output_tokens_max is not None:
+                tokens = min(tokens, self._quote.output_tokens_max)
+            wanted = self._input_nanos + ceil_div(tokens * self._quote.output_nanos_per_mtok, TOKENS_PER_MTOK)
+            delivered = self._quote.plain_input_nanos + ceil_div(
+                used * self._quote.output_nanos_per_mtok, TOKENS_PER_MTOK
+            )
+            waited_s = clock.monotonic_s() - started_s
+            try:
+                await self._till.extend(self._hold, wanted, delivered)
+            except BudgetError:
+                if waited_s > MONEY_PATIENCE_S or not self._till.others_hold(self._hold):
+                    raise
+            except StoreError:
+                if waited_s > STORE_PATIENCE_S:
+                    raise
+            else:
+                return
+            await asyncio.sleep(RETRY_S)

@@ -1,0 +1,74 @@
+"""What an answer costs: from how it ended and what the meter read, to usage, status and error.
+
+The rules, whole, in the order they are tried:
+  usage that upstream stated is charged, however the answer ended;
+  without it, a charge follows only if output was delivered: an estimate of the input, and of the delivered text;
+  nothing delivered and nothing stated is released. Never free, never the full estimate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, Literal
+
+from rabbitgw.billing.usage import Usage
+from rabbitgw.proxy.call import Call
+from rabbitgw.proxy.meter.estimate import (
+    Count,
+    by_bytes,
+    charged_usage,
+    estimate_input_tokens,
+    estimate_output_tokens,
+    load_tokenizer,
+)
+from rabbitgw.proxy.meter.plain import PlainReader
+from rabbitgw.proxy.meter.stream import StreamReader
+from rabbitgw.proxy.relay import Outcome, Relay
+
+SETTLED: Final = "settled"
+PARTIAL: Final = "partial"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`usage` None: release the hold, nothing is charged."""
+
+    status: Literal["settled", "partial"]
+    usage: Usage | None
+    error_code: str | None = None
+
+
+async def judge(outcome: Outcome, relay: Relay, call: Call) -> Verdict:
+    """Decide what is charged. Estimates run off the event loop: a tokenizer takes milliseconds."""
+    reader = relay.reader
+    whole = outcome is Outcome.WHOLE and reader.error is None
+    input_tokens = output_tokens = 0
+    if reader.delivered_any and (reader.usage is None or not reader.output_stated):
+        input_tokens, output_tokens = await asyncio.to_thread(estimates, call, reader)
+    usage = charged_usage(reader, input_tokens=input_tokens, output_tokens=output_tokens, whole=whole)
+    return Verdict(SETTLED if whole else PARTIAL, usage, error_code(outcome, relay))
+
+
+def estimates(call: Call, reader: StreamReader | PlainReader) -> tuple[int, int]:
+    """(input tokens, output tokens), as well as they can be told without the provider's word."""
+    count = counter()
+    return estimate_input_tokens(call.body, count), estimate_output_tokens(reader.output_sample(), count)
+
+
+@cache
+def counter() -> Count:
+    """The tokenizer where the optional extra is installed, else bytes."""
+    return load_tokenizer() or by_bytes
+
+
+def error_code(outcome: Outcome, relay: Relay) -> str | None:
+    if outcome is Outcome.BROKE and relay.error is not None:
+        return relay.error.code
+    if outcome is Outcome.LEFT:
+        return "client_left"
+    if outcome is Outcome.SPENT:
+        return "budget_exceeded"
+    said = relay.reader.error
+    return str(said.get("code") or said.get("type") or "upstream_error") if said is not None else None

@@ -1,0 +1,77 @@
+"""The side routes on a port of their own, with real stores behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from rabbitgw.api.answers import json_errors
+from rabbitgw.api.routes import SideDeps, side_routes
+from rabbitgw.billing.epoch import publish_epoch, read_names
+from rabbitgw.billing.keyring import Keyring
+from rabbitgw.config import Settings
+from rabbitgw.scripts import Scripts
+
+if TYPE_CHECKING:
+    from rabbitgw.redis_link import RedisLink
+    from rabbitgw.stores import Pool
+
+ADMIN_KEY = "admin-of-the-tests"
+
+
+class Operator:
+    """The admin key's holder."""
+
+    def __init__(self, client: TestClient[Any, Any]) -> None:
+        self.client = client
+
+    async def get(self, path: str, status: int = 200, **query: str) -> dict[str, Any]:
+        return await self._ask("GET", path, status, params=query)
+
+    async def post(
+        self, path: str, fields: dict[str, Any] | None = None, status: int = 200
+    ) -> dict[str, Any]:
+        return await self._ask("POST", path, status, json=fields)
+
+    async def _ask(self, method: str, path: str, status: int, **how: Any) -> dict[str, Any]:
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        async with self.client.request(method, f"/v1/admin/{path}", headers=headers, **how) as answer:
+            body: dict[str, Any] = await answer.json()
+            assert answer.status == status, body
+            return body
+
+    async def account_with_key(self, **fields: Any) -> tuple[int, int, str]:
+        """A new account and a key of it: account id, key id, secret."""
+        account_id = (await self.post("accounts", {"name": "Acme"}))["id"]
+        made = await self.post("keys", {"account_id": account_id, "name": "k", **fields})
+        return account_id, made["id"], made["key"]
+
+
+@pytest.fixture
+async def scripts(pg: Pool, link: RedisLink) -> Scripts:
+    names = await read_names(pg)
+    await publish_epoch(link, names)
+    return Scripts(link, names)
+
+
+@pytest.fixture
+async def client(
+    pg: Pool,
+    link: RedisLink,
+    scripts: Scripts,
+    aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> TestClient[Any, Any]:
+    monkeypatch.setenv("RABBITGW_ADMIN_KEY", ADMIN_KEY)
+    app = web.Application(middlewares=[json_errors])
+    app.add_routes(side_routes(SideDeps(pg, link, scripts, Keyring(pg, scripts, link), Settings.load())))
+    return await aiohttp_client(app)
+
+
+@pytest.fixture
+def operator(client: TestClient[Any, Any]) -> Operator:
+    return Operator(client)

@@ -1,0 +1,117 @@
+"""What a call holds: the whole, the limited, the last money. Expected nanos are worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from rabbitgw.billing.admission import Hold
+from rabbitgw.billing.keyring import KeyRecord
+from rabbitgw.billing.price_text import price_from_text
+from rabbitgw.config import Settings
+from rabbitgw.errors import ModelNotPriced
+from rabbitgw.proxy.call import Call, parse_call
+from rabbitgw.proxy.dialects import CHAT
+from rabbitgw.proxy.quote import Quote, quote
+
+PRICE = price_from_text("m", {"input": "2", "output": "10"})  # 2 000 and 10 000 nanos a token
+KEY = KeyRecord(
+    key_id=1,
+    account_id=1,
+    partition=0,
+    currency="USD",
+    generation=1,
+    name="k",
+    models=None,
+    windows=(),
+    expires_at_ms=None,
+    revoked=False,
+)
+
+
+def body(**fields: Any) -> bytes:
+    """Exactly 1 000 bytes of request."""
+    made = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": ""}], **fields})
+    padding = "x" * (1000 - len(made))
+    return orjson.dumps({"model": "m", "messages": [{"role": "user", "content": padding}], **fields})
+
+
+def quoted(price: Any = PRICE, **fields: Any) -> tuple[Call, Quote]:
+    call = parse_call(CHAT, body(**fields))
+    return call, quote(call, price, Settings.load())
+
+
+def hold(index: int, granted_nanos: int) -> Hold:
+    return Hold("h", KEY, index, granted_nanos, ())
+
+
+def test_a_stream_holds_its_input_and_one_slice() -> None:
+    _, offer = quoted(stream=True)
+    # 1000 bytes x 0.5 tokens x 2000 nanos, and 256 tokens x 10000 nanos
+    assert offer.offers[0].amount_nanos == 1_000_000 + 2_560_000
+    assert offer.offers[0].least_nanos == 3_560_000
+    assert offer.offers[0].input_nanos == 1_000_000
+
+
+def test_a_stream_limited_below_a_slice_holds_no_more_than_its_limit() -> None:
+    _, offer = quoted(stream=True, max_tokens=10, n=2)
+    assert offer.offers[0].amount_nanos == 1_000_000 + 200_000
+    assert offer.output_tokens_max == 20
+
+
+def test_the_last_money_needs_the_plain_estimate_only() -> None:
+    _, offer = quoted(stream=True)
+    last = offer.offers[-1]
+    # 250 tokens x 2000 nanos, and 16 tokens of answer
+    assert (last.last, last.input_nanos, last.least_nanos) == (True, 500_000, 660_000)
+
+
+def test_a_plain_call_holds_its_worst_case() -> None:
+    call, offer = quoted(max_tokens=100)
+    assert offer.offers[0].amount_nanos == 1_000_000 + 1_000_000
+    offer.apply(call, hold(0, 2_000_000))
+    assert call.output_limit == 100
+    assert "max_completion_tokens" not in call.body
+
+
+def test_a_plain_call_is_limited_to_what_was_granted() -> None:
+    call, offer = quoted(max_tokens=100)
+    offer.apply(call, hold(1, 1_500_000))
+    assert call.body["max_tokens"] == 50
+    assert offer.headers(call, hold(1, 1_500_000)) == [(b"x-rabbitgw-max-tokens", b"50")]
+
+
+def test_a_plain_call_without_any_known_limit_is_given_ours() -> None:
+    call, offer = quoted()
+    assert offer.offers[0].amount_nanos == 1_000_000 + 81_920_000  # 8192 tokens
+    offer.apply(call, hold(0, 82_920_000))
+    assert call.body["max_completion_tokens"] == 8192
+
+
+def test_a_free_model_holds_nothing() -> None:
+    _, offer = quoted(price_from_text("m", {"input": "0", "output": "0"}), stream=True)
+    assert offer.offers[0].amount_nanos == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"service_tier": "priority"}, "service_tier:priority"),
+        ({"modalities": ["text", "audio"]}, "audio_output"),
+        ({"web_search_options": {}}, "tool:web_search_requests"),
+        ({"tools": [{"type": "code_interpreter"}]}, "tool:code_interpreter"),
+    ],
+)
+def test_a_part_without_a_price_is_not_sold(fields: dict[str, Any], part: str) -> None:
+    with pytest.raises(ModelNotPriced, match=part):
+        quoted(**fields)
+
+
+def test_functions_and_the_plain_tier_are_sold() -> None:
+    _, offer = quoted(
+        stream=True, service_tier="auto", tools=[{"type": "function", "function": {"name": "f"}}]
+    )
+    # 1000 bytes x 0.5 and 600 tokens for the tool list, x 2000 nanos
+    assert offer.offers[0].input_nanos == 2_200_000
