@@ -32,7 +32,7 @@ from rabbitgw.billing.spool import Spool
 from rabbitgw.billing.stray import StrayBooker
 from rabbitgw.clock import RedisClock, new_id
 from rabbitgw.config import Settings
-from rabbitgw.errors import SettingInvalid
+from rabbitgw.errors import InvariantBroken, SettingInvalid
 from rabbitgw.proxy.catalog import Catalog
 from rabbitgw.proxy.front import Front
 from rabbitgw.proxy.serve import Service
@@ -41,6 +41,7 @@ from rabbitgw.redis_link import RedisLink
 from rabbitgw.scripts import Scripts
 
 TICK_S: Final = 1.0
+SETTLE_AT_END_S: Final = 5.0  # for answers that were broken off at the end of a drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,15 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
 
 
 class Gateway:
-    """The data plane and the side routes of one process, on one port."""
+    """The data plane and the side routes of one process, on one port.
+
+    `failed` is set when a loop of it has ended by a bug: the process is to drain, end and be started anew.
+    """
 
     def __init__(self, settings: Settings, opened: Stores) -> None:
         self._settings = settings
         self._stop = asyncio.Event()
+        self.failed = asyncio.Event()
         redis_clock = RedisClock()
         worker_id = new_id()
         scripts = opened.scripts
@@ -113,7 +118,9 @@ class Gateway:
         app.add_routes(self._front.routes())
         app.add_routes(side_routes(SideDeps(opened.pg, opened.link, scripts, self._keyring, settings)))
         # a handler is cancelled when its client goes: how the front learns of it
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=SETTLE_AT_END_S
+        )
         self._loops: list[asyncio.Task[None]] = []
         self.port = 0
 
@@ -122,7 +129,9 @@ class Gateway:
         await self._prices.start()
         self._settler.adopt()
         for loop in (self._leases.run(self._stop), self._settler.run(self._stop), self._tick()):
-            self._loops.append(asyncio.create_task(loop))
+            task = asyncio.create_task(loop)
+            task.add_done_callback(self._loop_ended)
+            self._loops.append(task)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._settings.host, self._settings.port, reuse_address=True)
         try:
@@ -132,17 +141,31 @@ class Gateway:
         self.port = int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Stop accepting, let running answers end, settle all, give up the leases."""
+        """Stop accepting, let running answers end, settle all, give up the leases. May be called again."""
+        if self._stop.is_set():
+            return
         for site in tuple(self._runner.sites):
             await site.stop()
         await self._front.drain(self._settings.drain_timeout_s)
+        await self._upstream.close()  # what still runs now ends as broken off, and is settled for its part
+        await self._front.drain(SETTLE_AT_END_S)
         await self._runner.cleanup()
         self._stop.set()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._leases.give_up()
         await self._prices.stop()
-        await self._upstream.close()
         self._spool.close()
+
+    def raise_if_failed(self) -> None:
+        """Raises: InvariantBroken, so that the process ends with an error."""
+        if self.failed.is_set():
+            raise InvariantBroken("a loop of the gateway has failed; the log says why")
+
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            telemetry.error("gateway_loop_failed", exc=error)
+            self.failed.set()
 
     async def _tick(self) -> None:
         while not self._stop.is_set():
@@ -161,8 +184,9 @@ async def serve(settings: Settings) -> None:
         await gateway.start()
         telemetry.log("listening", host=settings.host, port=gateway.port)
         print(f"rabbitgw ready on http://{settings.host}:{gateway.port}", flush=True)
-        await stop.wait()
+        await first_of(stop, gateway.failed)
         await gateway.stop()
+        gateway.raise_if_failed()
 
 
 async def work(settings: Settings, names: Sequence[str] = ()) -> None:
@@ -170,7 +194,7 @@ async def work(settings: Settings, names: Sequence[str] = ()) -> None:
     telemetry.configure(settings.log_level)
     stop = stop_on_signals()
     async with open_stores(settings) as opened:
-        bookkeepers = Bookkeepers(opened.pg, opened.link, opened.scripts, names)
+        bookkeepers = Bookkeepers(opened.pg, opened.link, opened.scripts, names, lease_s=settings.lease_s)
         telemetry.log("working", workers=bookkeepers.names)
         await run_until(stop, bookkeepers.run(stop))
 
@@ -181,6 +205,16 @@ async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> Non
         await work
     finally:
         stop.set()
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def stop_on_signals() -> asyncio.Event:

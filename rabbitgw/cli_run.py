@@ -8,6 +8,7 @@ from rabbitgw import app
 from rabbitgw.billing.audit import audit
 from rabbitgw.billing.audit_report import AuditReport
 from rabbitgw.billing.migrations import migrate
+from rabbitgw.billing.overspend import overspend_bounds
 from rabbitgw.billing.rebuild import rebuild
 from rabbitgw.cli_output import money, print_json, print_table
 from rabbitgw.cli_stores import both_stores, command_settings
@@ -44,7 +45,8 @@ async def run_migrate(options: Options) -> int:
 async def run_audit(options: Options) -> int:
     """Exit status 1 on a breach."""
     async with both_stores() as opened:
-        report = await audit(opened.pg, opened.link)
+        bounds = await overspend_bounds(opened.pg, command_settings())
+        report = await audit(opened.pg, opened.link, overspend_bounds=bounds)
     if options.json:
         print_json(report.to_json())
     else:
@@ -77,5 +79,7 @@ def _print_audit(report: AuditReport) -> None:
     ]
     print_table(("", "invariant", "state", "checked", "detail"), rows)
     print(f"overspend: worst seen {money(report.worst_overspend_nanos)}, ", end="")
-    print(f"bound {money(report.overspend_bound_nanos)} per wallet")
+    print(f"bound {money(report.overspend_bound_nanos)} per wallet", end="")
+    parts = [f"{name} {money(nanos)}" for name, nanos in (report.overspend_bounds or {}).items() if nanos]
+    print(f" ({', '.join(parts)})" if parts else "")
     print("the books agree" if report.ok else "THE BOOKS DO NOT AGREE")

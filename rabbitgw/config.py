@@ -113,7 +113,11 @@ class Settings(BaseSettings):
         7200, "RABBITGW_HOLD_MAX_AGE_S", help="a hold older than this is expired", ge=60, le=86_400
     )
     lease_s: float = setting(
-        15.0, "RABBITGW_LEASE_S", help="a worker silent this long loses its holds", ge=1, le=600
+        15.0,
+        "RABBITGW_LEASE_S",
+        help="a process silent this long loses its holds, and its streams to the next consumer",
+        ge=1,
+        le=600,
     )
     events_backlog_max: int = setting(
         1_000_000,

@@ -64,7 +64,10 @@ CREATE TYPE usage_event AS (
 	service_tier text,
 	error_code text,
 	tools text,
-	per_model text
+	per_model text,
+	streamed boolean,
+	shortfall_nanos bigint,
+	held_input_tokens bigint
 );
 
 COMMENT ON TYPE usage_event IS 'A call that ended, as a statement takes it: an array of these costs a third of an array per column.';
@@ -102,8 +105,8 @@ COMMENT ON FUNCTION books_guard_partition(partition_name text, parent text) IS '
 
 CREATE FUNCTION books_partitions_ahead(months integer) RETURNS TABLE(partition_name text, problem text)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO '$user', 'public'
     SET lock_timeout TO '2s'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 DECLARE
     parent text;
@@ -522,6 +525,9 @@ CREATE TABLE usage (
     error_code text,
     tools jsonb,
     per_model jsonb,
+    streamed boolean NOT NULL,
+    shortfall_nanos bigint NOT NULL,
+    held_input_tokens bigint NOT NULL,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 )
@@ -542,6 +548,10 @@ COMMENT ON COLUMN usage.expired_position IS 'The same of the event of its expiry
 COMMENT ON COLUMN usage."position" IS 'Place of its last event in the partition''s stream: ms * 2^20 + sequence; null: it did not come by a stream.';
 
 COMMENT ON COLUMN usage.windows IS 'The windows that it counted in: "window:span,window:span".';
+
+COMMENT ON COLUMN usage.shortfall_nanos IS 'How much less than its bound was held, by the last-money rule: what the call may have overspent.';
+
+COMMENT ON COLUMN usage.held_input_tokens IS 'Input tokens that the hold covered; 0 where that is not known.';
 
 CREATE TABLE usage_default (
     id uuid NOT NULL,
@@ -582,6 +592,9 @@ CREATE TABLE usage_default (
     error_code text,
     tools jsonb,
     per_model jsonb,
+    streamed boolean NOT NULL,
+    shortfall_nanos bigint NOT NULL,
+    held_input_tokens bigint NOT NULL,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 );

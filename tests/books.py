@@ -19,6 +19,7 @@ from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.epoch import publish_epoch, read_names
 from rabbitgw.billing.events import payload, ticket
 from rabbitgw.billing.loading import load_account
+from rabbitgw.billing.overspend import overspend_bounds as bounds_of
 from rabbitgw.billing.usage import Usage
 from rabbitgw.clock import new_id, now_ms
 from rabbitgw.redis_link import RedisLink
@@ -60,10 +61,13 @@ async def drain(pg: Pool, link: RedisLink) -> None:
 async def assert_books_balance(
     house: HasStores, *, overspend_bounds: Mapping[str, int] | None = None
 ) -> AuditReport:
-    """Book what is waiting, then audit: every invariant holds."""
+    """Book what is waiting, then audit: every invariant holds. A house with settings is judged by its bounds too."""
     pg, link = house.stores.pg, house.stores.link
     await drain(pg, link)
     await Credits(pg, link).run_once()
+    settings = getattr(house, "settings", None)
+    if overspend_bounds is None and settings is not None:
+        overspend_bounds = await bounds_of(pg, settings)
     report = await audit(pg, link, overspend_bounds=overspend_bounds)
     assert report.ok, breaches(report)
     return report

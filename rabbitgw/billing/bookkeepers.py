@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from rabbitgw import telemetry
-from rabbitgw.billing.consumer import Consumer
+from rabbitgw.billing.consumer import LEASE_S, Consumer
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.key_push import push_keys_once
 from rabbitgw.billing.loops import run_worker
@@ -26,12 +26,21 @@ NAMES: Final = ("consumer", "credits", "keys", "sweeper", "partitions")
 
 
 class Bookkeepers:
-    """`names`: which loops; none named means all.
+    """`names`: which loops; none named means all. `lease_s`: how long the partitions of a consumer that was killed
+    wait for the next one.
 
     Raises: RequestInvalid for a name that is not in NAMES.
     """
 
-    def __init__(self, pg: Pool, link: RedisLink, scripts: Scripts, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        pg: Pool,
+        link: RedisLink,
+        scripts: Scripts,
+        names: Sequence[str] = (),
+        *,
+        lease_s: float = LEASE_S,
+    ) -> None:
         unknown = sorted(set(names) - set(NAMES))
         if unknown:
             raise RequestInvalid(f"unknown worker {unknown[0]!r}: one of {', '.join(NAMES)}", field="name")
@@ -42,7 +51,7 @@ class Bookkeepers:
             await run_worker("keys", lambda: push_keys_once(pg, scripts), stop, pause_s=KEYS_PAUSE_S)
 
         loops: dict[str, Callable[[asyncio.Event], Coroutine[Any, Any, None]]] = {
-            "consumer": Consumer(pg, link).run,
+            "consumer": Consumer(pg, link, lease_s=lease_s).run,
             "credits": self.credits.run,
             "keys": keys,
             "sweeper": Sweeper(pg, link).run,

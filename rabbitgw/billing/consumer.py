@@ -83,9 +83,9 @@ class Consumer:
         Returns: how many events were taken.
         Raises:  RedisUnavailable, PostgresUnavailable; either way the next call goes on where the books stand.
         """
-        if monotonic_s() >= self._claim_again_s:
-            await self._claim()
         try:
+            if monotonic_s() >= self._claim_again_s:
+                await self._claim()
             batch, self._ahead = self._ahead or await self._read(self._cursors), None
             if not batch.moves:
                 return 0

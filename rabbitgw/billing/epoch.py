@@ -37,6 +37,6 @@ async def publish_epoch(link: RedisLink, names: KeyNames) -> None:
     for index, value in enumerate(found):
         if value != epoch.encode():
             raise RedisUnavailable(
-                f"partition {index} of Redis is in epoch {value.decode()}, PostgreSQL in {epoch}: "
-                "is REDIS_URL another deployment's?"
+                f"partition {index} of Redis is in epoch {value.decode()}, PostgreSQL in {epoch}: run "
+                "`rabbitgw rebuild` to the end, or is REDIS_URL another deployment's?"
             )

@@ -4,6 +4,7 @@ Redis never parses it; the consumer does. Names are short because each event is 
 Money is not in here but for what the script itself writes beside it (charge, windows, account, currency).
 
     k key id          r caller's request id   m model as priced     d dialect        v price version
+    st 1 = streamed   hi input tokens held for      sh how much less than its bound was held, nanos
     at attempts       t0 admitted ms          t1 first byte ms      t2 finished ms
     us usage source   in/ci/cw/cw1h/out/rt/ai/ao  token counts      tier service tier served
     um model upstream named                   e error code          tools            provider-side tool counts
@@ -26,6 +27,8 @@ def ticket(
     dialect: str,
     price_version: int,
     admitted_ms: int,
+    streamed: bool = False,
+    held_input_tokens: int = 0,
 ) -> dict[str, Any]:
     """The facts known at admission; what the sweeper books when the gateway is gone."""
     return {
@@ -34,6 +37,8 @@ def ticket(
         "m": model,
         "d": dialect,
         "v": price_version,
+        "st": int(streamed),
+        "hi": held_input_tokens,
         "at": 1,
         "t0": admitted_ms,
     }
@@ -46,6 +51,7 @@ def payload(
     attempts: int,
     first_byte_ms: int | None,
     finished_ms: int,
+    shortfall_nanos: int = 0,
     upstream_model: str | None = None,
     error_code: str | None = None,
 ) -> bytes:
@@ -70,6 +76,8 @@ def payload(
                 {"m": name, "in": part.input_tokens, "out": part.output_tokens}
                 for name, part in usage.per_model
             ]
+    if shortfall_nanos:
+        event["sh"] = shortfall_nanos
     if upstream_model is not None:
         event["um"] = upstream_model
     if error_code is not None:

@@ -29,9 +29,8 @@ class Leases:
         self._scripts = scripts
         self._clock = redis_clock
         self._lease_s = lease_s
-        self._ends_s: dict[
-            int, float
-        ] = {}  # partition -> when its lease surely still ran, by our monotonic clock
+        # partition -> until when its lease surely runs, by our monotonic clock
+        self._ends_s: dict[int, float] = {}
 
     async def ensure(self, partition: int) -> None:
         """Hold the lease of a partition before a hold is put there. Waits only at the first use, or when renewing

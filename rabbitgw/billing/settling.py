@@ -140,6 +140,11 @@ class Settler:
                     await self._book(ending)
         except StoreError:
             return False
+        except InvariantBroken as error:
+            # repeating it changes nothing; a settle stays in the spool, for people to look at
+            telemetry.error("invariant_broken", exc=error, hold_id=ending.hold_id)
+            self._kept.pop(ending.hold_id, None)
+            return True
         self._kept.pop(ending.hold_id, None)
         if ending.status != "released":
             await self._spool.drop(ending.hold_id)

@@ -100,6 +100,9 @@ class UsageRow:
     error_code: str | None
     tools: str | None
     per_model: str | None
+    streamed: bool
+    shortfall_nanos: int
+    held_input_tokens: int
 
 
 _AS_TUPLE: Final = attrgetter(*(column.name for column in fields(UsageRow)))
@@ -168,20 +171,10 @@ def read_event(
     Raises: ValueError, KeyError, TypeError when the charge itself cannot be read.
     """
     problems: list[str] = []
-    hold_id, currency = values[b"id"], values[b"c"]
-    account_id, change_nanos = int(values[b"a"]), int(values[b"n"])
-    if not _UUID.fullmatch(hold_id):
-        raise ValueError("the id is no UUID")
-    if not _CURRENCY.fullmatch(currency):
-        raise ValueError("no currency")
-    if not 0 < account_id <= _INT8_MAX:
-        raise ValueError("no account id")
+    hold_id, account_id, currency = _identity(values)
     status = values.get(b"s", b"").decode("ascii", "replace")
     late = status == LATE
-    paid_nanos = int(values[b"x"]) if late else 0
-    charge_nanos = change_nanos + paid_nanos
-    if not (abs(change_nanos) <= AMOUNT_NANOS_MAX and abs(charge_nanos) <= AMOUNT_NANOS_MAX):
-        raise ValueError("the charge is beyond what a wallet can hold")
+    charge_nanos = _charge(values, late)
     if status not in _ENDS:
         problems.append(f"status {status[:32]!r}")
         status = SETTLED
@@ -191,9 +184,9 @@ def read_event(
     position = stream_id.position
     expired = status == EXPIRED
     row = UsageRow(
-        hold_id.decode(),
+        hold_id,
         account_id,
-        currency.decode(),
+        currency,
         status,
         late,
         charge_nanos,
@@ -226,8 +219,32 @@ def read_event(
         _text(said, "e", problems),
         _json(said, "tools", problems),
         _json(said, "pm", problems),
+        said.get("st") == 1,
+        _number(said, "sh", problems, AMOUNT_NANOS_MAX) or 0,
+        _number(said, "hi", problems) or 0,
     )
     return row, ("; ".join(problems) if problems else None)
+
+
+def _identity(values: Mapping[bytes, bytes]) -> tuple[str, int, str]:
+    """The hold's id, the account, the currency: whom a charge is for, and by what it is known again."""
+    hold_id, account_id, currency = values[b"id"], int(values[b"a"]), values[b"c"]
+    if not _UUID.fullmatch(hold_id):
+        raise ValueError("the id is no UUID")
+    if not 0 < account_id <= _INT8_MAX:
+        raise ValueError("no account id")
+    if not _CURRENCY.fullmatch(currency):
+        raise ValueError("no currency")
+    return hold_id.decode(), account_id, currency.decode()
+
+
+def _charge(values: Mapping[bytes, bytes], late: bool) -> int:
+    """What the call has cost in all; a late event itself carries the difference to what expiry charged."""
+    change_nanos = int(values[b"n"])
+    charge_nanos = change_nanos + int(values[b"x"]) if late else change_nanos
+    if max(abs(change_nanos), abs(charge_nanos)) > AMOUNT_NANOS_MAX:
+        raise ValueError("the charge is beyond what a wallet can hold")
+    return charge_nanos
 
 
 @lru_cache(maxsize=65_536)

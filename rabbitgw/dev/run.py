@@ -15,7 +15,15 @@ from typing import Final
 from pydantic import SecretStr
 
 from rabbitgw import telemetry
-from rabbitgw.app import Gateway, Stores, database_url, open_stores, run_until, stop_on_signals
+from rabbitgw.app import (
+    Gateway,
+    Stores,
+    database_url,
+    first_of,
+    open_stores,
+    run_until,
+    stop_on_signals,
+)
 from rabbitgw.billing import accounts, keys, wallets
 from rabbitgw.billing.bookkeepers import Bookkeepers
 from rabbitgw.billing.migrations import migrate
@@ -59,10 +67,11 @@ async def dev(settings: Settings) -> None:
         work = asyncio.create_task(run_until(stop, books.run(books_stop := asyncio.Event())))
         print(f"rabbitgw ready on {base_url(settings, gateway.port)}", flush=True)
         print(f"keys and addresses: {data_dir / 'dev.env'}", flush=True)
-        await stop.wait()
+        await first_of(stop, gateway.failed)
         await gateway.stop()
         books_stop.set()
         await work
+        gateway.raise_if_failed()
 
 
 async def start_missing(settings: Settings, data_dir: Path, started: AsyncExitStack) -> Settings:

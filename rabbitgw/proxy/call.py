@@ -85,6 +85,7 @@ class Call:
     choices: int
     output_limit: int | None  # tokens per choice, as the caller limited them
     media: Media  # what is bounded by kind, not by its bytes
+    long_cache: bool  # it may ask for a cache kept longer, and dearer, than the usual one
     media_bytes: int  # the bytes of it inside the body
 
     def limit_output(self, tokens: int) -> None:
@@ -145,6 +146,7 @@ def parse_call(dialect: Dialect, raw: bytes) -> Call:
         output_limit=max(stated) if stated else None,
         media=media,
         media_bytes=media_bytes,
+        long_cache=b'"ttl"' in raw,
     )
 
 

@@ -56,11 +56,12 @@ class AiohttpSink:
         "status",
     )
 
-    def __init__(self, request: web.Request, stall_timeout_s: float) -> None:
+    def __init__(self, request: web.Request, stall_timeout_s: float, *, last: bool) -> None:
+        """`last`: no further request is wanted on this connection."""
         self._request = request
         self._loop = asyncio.get_running_loop()
         self._chunked = False
-        self._keep_alive = bool(request.keep_alive) and request.version >= (1, 1)
+        self._keep_alive = bool(request.keep_alive) and request.version >= (1, 1) and not last
         self._on_lost: Callable[[], None] | None = None
         self._on_drained: Callable[[], None] | None = None
         self._polling = False
@@ -156,6 +157,7 @@ class Front:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._running: set[asyncio.Task[None]] = set()
+        self._draining = False
 
     def routes(self) -> list[web.RouteDef]:
         routes = [web.post(dialect.path, self._handler(dialect)) for dialect in DIALECTS]
@@ -168,7 +170,7 @@ class Front:
         return handle
 
     async def _handle(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
-        client = AiohttpSink(request, self._service.settings.client_stall_timeout_s)
+        client = self._sink(request)
         task = asyncio.get_running_loop().create_task(self._serve(dialect, request, client))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -204,7 +206,7 @@ class Front:
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         ask = Ask(dialect=DIALECTS[0], caller_request_id=caller_request_id(request))
-        client = AiohttpSink(request, self._service.settings.client_stall_timeout_s)
+        client = self._sink(request)
         try:
             ask.secret = credential(request)
         except (AuthError, RequestInvalid) as error:
@@ -213,8 +215,13 @@ class Front:
             await self._service.models(ask, client)
         return client.response()
 
+    def _sink(self, request: web.Request) -> AiohttpSink:
+        stall_timeout_s = self._service.settings.client_stall_timeout_s
+        return AiohttpSink(request, stall_timeout_s, last=self._draining)
+
     async def drain(self, timeout_s: float) -> None:
         """Wait until the running answers have ended and are settled, at most `timeout_s` seconds."""
+        self._draining = True
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_s)
 

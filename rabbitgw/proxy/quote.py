@@ -13,6 +13,7 @@ from typing import Any, Final
 from rabbitgw.billing.admission import Hold, Terms
 from rabbitgw.billing.hold_bounds import (
     input_bound_nanos,
+    input_tokens_bound,
     output_slice_nanos,
     plain_input_nanos,
     prompt_tokens_max,
@@ -40,6 +41,7 @@ class Quote:
     output_nanos_per_mtok: int
     output_tokens_max: int | None
     slice_tokens: int
+    held_input_tokens: int
     limit_is_ours: bool  # the call states no output limit, and the model's own is unknown
     reasons: bool
 
@@ -50,6 +52,12 @@ class Quote:
         tokens = self._tokens_granted(hold)
         if tokens is not None and (tokens < (self.output_tokens_max or tokens + 1) or self.limit_is_ours):
             call.limit_output(tokens // call.choices)
+
+    def shortfall_nanos(self, hold: Hold) -> int:
+        """How much less than the bound of this call is held: what the last-money rule may overspend."""
+        if not self.offers[hold.offer_index].last:
+            return 0
+        return max(self.offers[0].amount_nanos - hold.granted_nanos, 0)
 
     def headers(self, call: Call, hold: Hold) -> Headers:
         """Say so when the output was limited to what the wallet granted."""
@@ -79,16 +87,17 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
         )
     tier = call.body.get("service_tier")
     tools = TOOL_LIST_TOKENS if call.body.get("tools") else 0
+    per_byte_milli = settings.input_tokens_per_kilobyte
     text_bytes = call.body_bytes - call.media_bytes
     searches = {"web_search_requests": SEARCHES_MAX} if "tool:web_search_requests" in parts else {}
     input_nanos = input_bound_nanos(
         price,
         text_bytes,
-        tokens_per_byte_milli=settings.input_tokens_per_kilobyte,
+        tokens_per_byte_milli=per_byte_milli,
         tools_constant=tools,
         media=call.media,
         tier=tier,
-        long_cache=False,
+        long_cache=call.long_cache,
     ) + tools_bound_nanos(price, searches)
     rate = output_slice_nanos(
         price,
@@ -112,6 +121,9 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
         output_nanos_per_mtok=rate,
         output_tokens_max=most,
         slice_tokens=slice_tokens,
+        held_input_tokens=input_tokens_bound(
+            price, text_bytes, tokens_per_byte_milli=per_byte_milli, tools_constant=tools, media=call.media
+        ),
         limit_is_ours=not call.stream and limit is None,
         reasons=price.reasons,
     )

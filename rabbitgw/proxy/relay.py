@@ -18,6 +18,8 @@ from rabbitgw.proxy.meter.stream import StreamReader
 from rabbitgw.proxy.upstream_exchange import Exchange
 
 ERROR_BODY_BYTES_MAX = 1024 * 1024
+BYTES_PER_TOKEN_LEAST = 2  # of a stream: framing included, no estimate counts a token for less
+EVENT_END = b"\n\n"
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -59,7 +61,10 @@ class Meter(Protocol):
     """Asked after each piece of a stream: may it go on? (proxy/slices.py)"""
 
     def seen(self, delivered_tokens: int) -> bool:
-        """False: stop reading until `Relay.resume_for_money` (or the end)."""
+        """False: pass on no more until `Relay.resume_for_money` (or the end)."""
+
+    def room_tokens(self) -> int:
+        """How many more tokens the money held covers."""
 
 
 class Relay:
@@ -67,8 +72,10 @@ class Relay:
 
     __slots__ = (
         "_aborted",
+        "_ended_cleanly",
         "_exchange",
         "_held_up",
+        "_kept",
         "_meter",
         "_stalled",
         "_started",
@@ -101,6 +108,8 @@ class Relay:
         self.upstream_ended = ended
         self._exchange: Exchange | None = None
         self._aborted = False
+        self._ended_cleanly = False
+        self._kept = b""  # read from upstream, and not covered by the hold yet
         self.status = 0
         self.headers: Headers = []
         self.error: UpstreamError | None = None
@@ -125,36 +134,22 @@ class Relay:
         if not self._started:
             room = ERROR_BODY_BYTES_MAX - len(self.error_body)
             self.error_body += piece[:room]
-            return
-        out = self.reader.feed(piece)
-        client = self.client
-        if out:
-            client.write(out)
-        stream = self.stream
-        if stream is None:
-            if client.is_full():
-                self._pause_for_client()
-            return
-        if stream.terminal_seen:
-            self._resolve(Outcome.WHOLE)
-            return
-        # after the finish chunk only a few frames follow, and the call is read to its end in any case
-        if (
-            self._meter is not None
-            and not stream.finish_seen
-            and not self._meter.seen(stream.delivered_tokens)
-        ):
-            self._held_up = True
-            self._update_reading()
-        if client.is_full():
-            self._pause_for_client()
+        elif self._kept:
+            self._kept += piece  # reading is paused: what comes now was read before, 64 KiB at most
+        elif self._meter is None or self._meter.room_tokens() > len(piece) // BYTES_PER_TOKEN_LEAST:
+            self._pass(piece)
+        else:
+            self._pass_by_events(piece)
 
     def on_end(self) -> None:
+        self._ended_cleanly = True
         if not self.upstream_ended.done():
             self.upstream_ended.set_result(None)
         if not self._started:
             self._resolve(Outcome.REFUSED)
             return
+        if self._kept:
+            return  # `resume_for_money` comes here again
         rest = self.reader.end()
         if rest:
             self.client.write(rest)
@@ -184,6 +179,11 @@ class Relay:
 
     def resume_for_money(self) -> None:
         self._held_up = False
+        kept, self._kept = self._kept, b""
+        if kept and not self.outcome.done():
+            self._pass_by_events(kept)
+        if not self._kept and self._ended_cleanly:
+            self.on_end()
         self._update_reading()
 
     def stop(self, outcome: Outcome) -> None:
@@ -207,6 +207,37 @@ class Relay:
     def _resolve(self, outcome: Outcome) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
+
+    def _pass(self, piece: bytes) -> bool:
+        """Give a piece to the reader and what it lets go to the client. False: the money held is used up."""
+        out = self.reader.feed(piece)
+        client = self.client
+        if out:
+            client.write(out)
+        if client.is_full():
+            self._pause_for_client()
+        stream = self.stream
+        if stream is None:
+            return True
+        if stream.terminal_seen:
+            self._resolve(Outcome.WHOLE)
+            return True
+        # after the finish chunk only a few frames follow, and the call is read to its end in any case
+        return self._meter is None or stream.finish_seen or self._meter.seen(stream.delivered_tokens)
+
+    def _pass_by_events(self, piece: bytes) -> None:
+        """Near the end of what is held: one event at a time, and what the hold does not cover stays here."""
+        start = 0
+        while start < len(piece):
+            end = piece.find(EVENT_END, start) + len(EVENT_END)
+            if end < len(EVENT_END):
+                end = len(piece)
+            if not self._pass(piece[start:end]):
+                self._kept = piece[end:]
+                self._held_up = True
+                self._update_reading()
+                return
+            start = end
 
     def _pause_for_client(self) -> None:
         self._stalled = True

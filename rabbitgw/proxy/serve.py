@@ -23,6 +23,7 @@ from rabbitgw.billing.prices import Price, charge
 from rabbitgw.config import Settings
 from rabbitgw.errors import (
     AccessDenied,
+    CallerError,
     InvariantBroken,
     ModelNotFound,
     ModelNotPriced,
@@ -104,7 +105,7 @@ class Service:
         try:
             admitted = await self._admit(ask)
             await self._forward(admitted, client)
-        except RabbitError as error:
+        except (CallerError, UpstreamError, StoreError) as error:
             self.refuse(ask, client, error)
         except Exception as error:
             telemetry.error("request_failed", exc=error, request_id=ask.request_id)
@@ -165,6 +166,8 @@ class Service:
             dialect=ask.dialect.name,
             price_version=price.version,
             admitted_ms=self._till.now_ms(),
+            streamed=call.stream,
+            held_input_tokens=offer.held_input_tokens,
         )
         hold = await self._till.reserve(ask.secret, key, ask.request_id, offer.offers, orjson.dumps(facts))
         return Admitted(ask, key, call, price, offer, hold, facts)
@@ -290,6 +293,7 @@ class Service:
             attempts=1,
             first_byte_ms=relay.first_byte_ms if relay is not None else None,
             finished_ms=clock.now_ms(),
+            shortfall_nanos=admitted.quote.shortfall_nanos(admitted.hold) if usage is not None else 0,
             upstream_model=relay.reader.model if relay is not None else None,
             error_code=code,
         )

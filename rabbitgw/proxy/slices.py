@@ -79,6 +79,9 @@ class Slices:
             self._on_spent()
         return False
 
+    def room_tokens(self) -> int:
+        return self._limit - self._visible - self._hidden
+
     def tick(self, now_ms: int) -> None:
         """Count what a reasoning model may have produced unseen since the last tick without visible output."""
         if self._visible == self._last_seen:

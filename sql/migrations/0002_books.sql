@@ -126,7 +126,10 @@ CREATE TYPE usage_event AS (
     service_tier text,
     error_code text,
     tools text,
-    per_model text
+    per_model text,
+    streamed boolean,
+    shortfall_nanos bigint,
+    held_input_tokens bigint
 );
 COMMENT ON TYPE usage_event IS
     'A call that ended, as a statement takes it: an array of these costs a third of an array per column.';
@@ -170,6 +173,9 @@ CREATE TABLE usage (
     error_code text,
     tools jsonb,
     per_model jsonb,
+    streamed boolean NOT NULL,
+    shortfall_nanos bigint NOT NULL,
+    held_input_tokens bigint NOT NULL,
     CONSTRAINT usage_expired_once CHECK (expired_position IS NOT NULL OR expired_nanos = 0)
 ) PARTITION BY RANGE (id);
 COMMENT ON TABLE usage IS 'One row per call that ended: what it used and what it cost. The id is that of its hold.';
@@ -181,6 +187,9 @@ COMMENT ON COLUMN usage.expired_nanos IS 'The part of the charge that was made b
 COMMENT ON COLUMN usage.position IS
     'Place of its last event in the partition''s stream: ms * 2^20 + sequence; null: it did not come by a stream.';
 COMMENT ON COLUMN usage.expired_position IS 'The same of the event of its expiry.';
+COMMENT ON COLUMN usage.shortfall_nanos IS
+    'How much less than its bound was held, by the last-money rule: what the call may have overspent.';
+COMMENT ON COLUMN usage.held_input_tokens IS 'Input tokens that the hold covered; 0 where that is not known.';
 COMMENT ON COLUMN usage.windows IS 'The windows that it counted in: "window:span,window:span".';
 CREATE INDEX usage_account ON usage (account_id, id DESC);
 CREATE INDEX usage_caller_request ON usage (account_id, caller_request_id) WHERE caller_request_id IS NOT NULL;
@@ -251,7 +260,6 @@ COMMENT ON FUNCTION books_guard_partition(text, text) IS 'Gives a partition the 
 CREATE FUNCTION books_partitions_ahead(months integer)
 RETURNS TABLE (partition_name text, problem text)
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path FROM CURRENT
 SET lock_timeout = '2s'
 AS $$
 DECLARE
@@ -296,6 +304,12 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION books_partitions_ahead(integer) FROM PUBLIC;
+-- Temporary tables come last, or a caller's own could pass for one of ours.
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION books_partitions_ahead(integer) SET search_path = %I, pg_temp', current_schema());
+END
+$$;
 COMMENT ON FUNCTION books_partitions_ahead(integer) IS
     'Makes the partitions of this month and the months after it that are missing; returns those it tried to make.';
 SELECT app_may('EXECUTE', 'FUNCTION books_partitions_ahead(integer)');

@@ -149,6 +149,17 @@ async def test_a_balance_that_could_not_be_counted_is_refused_whole(world: World
     assert (await world.release(hold_id="b")).word == "OK"
 
 
+async def test_an_expiry_that_could_not_be_counted_is_refused_whole(world: World) -> None:
+    await world.reserve(offer(10))
+    await world.extend(10, delivered=AMOUNT_MAX)
+    await world.credit(1, -AMOUNT_MAX)
+    await world.lease(0)
+    before = await world.everything()
+    with pytest.raises(InvariantBroken, match="RANGE b:USD"):
+        await world.expire()
+    assert await world.everything() == before
+
+
 async def test_a_counter_that_a_cost_would_break_is_refused_whole(world: World) -> None:
     await world.reserve(offer(10, enforce="1"), windows=[life(AMOUNT_MAX)])
     await world.link.call("HSET", world.keys.account(ACCOUNT), "w:11:life", 10**18)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rabbitgw.replies import ExpireReply, LeaseReply
 from tests.billing.money_world import (
+    ACCOUNT,
     AGE_MAX_MS,
     HOLD,
     LEASE_MS,
@@ -59,6 +60,11 @@ async def test_a_hold_expires_once(world: World) -> None:
     assert await world.everything() == before
 
 
+async def test_an_account_that_is_not_loaded_is_cold(world: World) -> None:
+    await world.link.call("DEL", world.keys.account(ACCOUNT))
+    assert await world.expire() == ExpireReply("COLD")
+
+
 async def test_past_its_maximum_age_a_hold_ends_though_its_worker_lives(world: World) -> None:
     await world.reserve(offer(300))
     world.advance(AGE_MAX_MS - 1)
@@ -79,6 +85,7 @@ async def test_a_renewed_lease_saves_the_hold(world: World) -> None:
 async def test_a_worker_that_gave_its_lease_up_has_none(world: World) -> None:
     await world.reserve(offer(300))
     assert await world.lease(0) == LeaseReply("OK", START_MS, START_MS + LEASE_MS)
+    assert await world.link.call("HEXISTS", world.keys.leases, "w-1") == 0
     assert await world.expire() == ExpireReply("OK", 0)
 
 

@@ -1,6 +1,7 @@
 """All money scripts in any order against a plain model of their rules, by a clock that only the test moves.
 
-What is checked after every step stands in money_driver.py. Amounts are small and in conflict with each other, in nanos or in thousands of units.
+What is checked after every step stands in money_driver.py. Amounts are small and in conflict with each other,
+in nanos or in thousands of units.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 
 from rabbitgw.errors import InvariantBroken
 from rabbitgw.keynames import KeyNames
-from rabbitgw.scripts import Offer, WindowCheck
+from rabbitgw.scripts import Link, Offer, Scripts, WindowCheck
 from tests.billing.money_world import (
     ACCOUNT,
     EPOCH,
@@ -18,6 +18,7 @@ from tests.billing.money_world import (
     OTHER,
     PARTITION,
     PAYLOAD,
+    TEST_PROLOGUE,
     TICKET,
     WORKER,
     World,
@@ -107,11 +108,6 @@ async def _release_as(world: World, account_id: int, currency: str) -> Any:
     )
 
 
-async def _two_accounts(world: World, call: Call) -> Any:
-    await world.scripts.load(PARTITION, 99, {"b:USD": 1, "g:7": 1})
-    return await call(world)
-
-
 MISFITS: dict[str, Call] = {
     "reserve: no offer": reserve_with(offers=()),
     "reserve: an argument too many": reserve_with(offers=((*offer(1), "more"),)),
@@ -138,13 +134,15 @@ MISFITS: dict[str, Call] = {
     "extend: a negative delivery": lambda world: world.extend(100, delivered=-1),
     "extend: a window too short": lambda world: world.extend(100, windows=[(11, "life", 5)]),  # type: ignore[list-item]
     "extend: a negative limit": lambda world: world.extend(100, windows=[(11, "life", -1, 1)]),  # type: ignore[list-item]
-    "settle: another account's hold": lambda world: _two_accounts(world, lambda w: _settle_as(w, 99, "USD")),
+    "extend: another account's hold": lambda world: world.scripts.extend(
+        PARTITION, 99, hold_id=HOLD, new_total_nanos=200, least_total_nanos=0, delivered_nanos=0
+    ),
+    "expire: another account's hold": lambda world: world.scripts.expire(PARTITION, 99, hold_id=HOLD),
+    "settle: another account's hold": lambda world: _settle_as(world, 99, "USD"),
     "settle: another currency's hold": lambda world: _settle_as(world, ACCOUNT, "EUR"),
     "settle: no such status": lambda world: _settle_as(world, ACCOUNT, "USD", "released"),
     "settle: a first try that is no time": lambda world: world.settle(1, first_try_ms="x"),  # type: ignore[arg-type]
-    "release: another account's hold": lambda world: _two_accounts(
-        world, lambda w: _release_as(w, 99, "USD")
-    ),
+    "release: another account's hold": lambda world: _release_as(world, 99, "USD"),
     "release: another currency's hold": lambda world: _release_as(world, ACCOUNT, "EUR"),
     "credit: number zero": lambda world: world.credit(0, 5),
     "credit: no amount": lambda world: world.credit(1, "-0"),  # type: ignore[arg-type]
@@ -168,4 +166,41 @@ async def test_arguments_that_do_not_fit_are_refused_and_nothing_is_written(
     before = await holding.everything()
     with pytest.raises(InvariantBroken):
         await MISFITS[name](holding)
+    assert await holding.everything() == before
+
+
+class MangledLink:
+    """Adds to every script call one key, or one argument, that the script does not have."""
+
+    def __init__(self, link: Link, what: str) -> None:
+        self._link = link
+        self._what = what
+
+    def call(self, *args: bytes | str | int) -> Awaitable[Any]:
+        if args[0] not in (b"EVALSHA", b"EVAL"):
+            return self._link.call(*args)
+        command, script, n_keys, *rest = args
+        if self._what == "argument":
+            return self._link.call(*args, "more")
+        return self._link.call(
+            command, script, int(n_keys) + 1, *rest[: int(n_keys)], "more", *rest[int(n_keys) :]
+        )
+
+
+@pytest.mark.parametrize("what", ["key", "argument"])
+@pytest.mark.parametrize("name", [*CALLS, "key_record_put"])
+async def test_a_key_or_an_argument_too_many_is_refused_and_nothing_is_written(
+    holding: World, name: str, what: str
+) -> None:
+    calls: dict[str, Call] = {
+        **CALLS,
+        "key_record_put": lambda world: world.scripts.key_record_put("ab", generation=1, record=b"{}"),
+    }
+    before = await holding.everything()
+    holding.scripts = Scripts(MangledLink(holding.clocked, what), holding.names, prologue=TEST_PROLOGUE)
+    if name == "snapshot" and what == "key":
+        assert (await CALLS[name](holding)).accounts[1] == {}  # one more account
+        return
+    with pytest.raises(InvariantBroken, match="BADARG"):
+        await calls[name](holding)
     assert await holding.everything() == before

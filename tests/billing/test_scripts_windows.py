@@ -176,6 +176,13 @@ async def test_an_extension_stops_at_the_tightest_window(world: World) -> None:
     assert await world.field("w:12:day0") == "250"
 
 
+async def test_an_extension_stops_at_a_window_that_is_nearly_used(world: World) -> None:
+    await world.reserve(offer(450, enforce="1"), windows=[life(500)])
+    limits = [WindowLimit(11, "life", 500)]
+    assert (await world.extend(600, 501, windows=limits)).remaining_nanos == 50
+    assert await world.extend(600, 500, windows=limits) == ExtendReply("OK", 500, 500)
+
+
 async def test_an_extension_counts_windows_that_its_list_leaves_out_or_does_not_enforce(world: World) -> None:
     await world.reserve(offer(100, enforce="11"), windows=[life(150), day(150)])
     reply = await world.extend(400, windows=[WindowLimit(12, "day0", 150, enforce=0)])

@@ -223,3 +223,20 @@ async def test_a_plain_call_is_limited_to_what_the_wallet_grants(
         assert 90 <= granted < 100
         assert upstream.requests[-1].json["max_tokens"] == granted
         await assert_books_balance(house)
+
+
+async def test_a_drain_that_runs_out_of_time_settles_what_was_delivered(
+    house_with: Any, upstream: FakeUpstream
+) -> None:
+    upstream.script("gpt-4o", Answer(chunks=("word " * 8,) * 50, hang_after=20))
+    async with house_with(drain_timeout_s=0.3) as house:
+        call = asyncio.create_task(house.post(STREAM))
+        await until(lambda: upstream.requests and upstream.requests[-1].bytes_sent > 1000)
+        await house.gateway.stop()
+        reply = await call
+        assert b'"error"' in reply.body
+        assert b"[DONE]" not in reply.body
+        await assert_books_balance(house)
+        async with house.stores.pg.acquire() as db:
+            statuses = await db.fetch("SELECT status, charge_nanos > 0 AS charged FROM usage")
+        assert [tuple(row) for row in statuses] == [("partial", True)]

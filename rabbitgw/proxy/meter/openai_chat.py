@@ -74,12 +74,12 @@ class OpenAIChat(Reader):
         if len(self._finished) >= self.choices:
             self.finish_seen = True
         if choices and not delivers:
+            if self.finish_seen and _is_usage_only(document):
+                return Kind.USAGE_ONLY
             return Kind.BLANK  # counted, it would make every other event seem to carry more than it does
         if choices:
             return Kind.MEDIA if media else Kind.OUTPUT
-        if isinstance(document.get("usage"), dict) and not any(document.get(key) for key in _BESIDES_USAGE):
-            return Kind.USAGE_ONLY
-        return Kind.ASIDE
+        return Kind.USAGE_ONLY if _is_usage_only(document) else Kind.ASIDE
 
     def take_body(self, document: Any) -> None:
         if not isinstance(document, dict):
@@ -140,6 +140,13 @@ class OpenAICompletions(OpenAIChat):
 
     def output_text(self, document: Any) -> str:
         return "".join(text(obj(choice).get("text")) for choice in items(obj(document).get("choices")))
+
+
+def _is_usage_only(document: Object) -> bool:
+    """Of a chunk that delivers nothing. LiteLLM 1.106 gives it a choice with an empty delta, after the finish chunk."""
+    if any(obj(choice).get("finish_reason") for choice in items(document.get("choices"))):
+        return False
+    return isinstance(document.get("usage"), dict) and not any(document.get(key) for key in _BESIDES_USAGE)
 
 
 def _says_nothing(data: bytes) -> bool:

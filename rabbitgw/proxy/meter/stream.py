@@ -26,7 +26,8 @@ HELD_BYTES_MAX: Final = EVENT_BYTES_MAX  # an event that long is no usage chunk
 AFTER_BYTES_MAX: Final = 65_536  # behind the terminal frame while the settle is under way; more is dropped
 HEAD_BYTES: Final = 512  # of a large event under way, to see what it is
 
-# A chunk with a choice in it is no usage chunk. In JSON text the quotes would be escaped.
+# A chunk with a choice in it is no usage chunk, unless it comes after the finish chunk (LiteLLM 1.106 puts an empty
+# choice there). In JSON text the quotes would be escaped.
 _HAS_CHOICE: Final = re.compile(rb'"choices"[ \t]*:[ \t]*\[[ \t]*[^\s\]]')
 _OVERLAP: Final = 64  # bytes looked at again when more of a held event comes
 _CR: Final = 0x0D
@@ -268,8 +269,8 @@ class StreamReader:
         if pending is None or pending == self._not_usage:
             self._checked = 0
             return limit
-        if framer.offset - pending > HELD_BYTES_MAX or _HAS_CHOICE.search(
-            whole, pending - start + self._checked
+        if framer.offset - pending > HELD_BYTES_MAX or (
+            not self._reader.finish_seen and _HAS_CHOICE.search(whole, pending - start + self._checked)
         ):
             self._not_usage = pending
             self._checked = 0
