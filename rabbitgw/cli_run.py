@@ -8,7 +8,6 @@ from rabbitgw import app
 from rabbitgw.billing.audit import audit
 from rabbitgw.billing.audit_report import AuditReport
 from rabbitgw.billing.migrations import migrate
-from rabbitgw.billing.overspend import overspend_bounds
 from rabbitgw.billing.rebuild import rebuild
 from rabbitgw.cli_output import money, print_json, print_table
 from rabbitgw.cli_stores import both_stores, command_settings
@@ -45,8 +44,7 @@ async def run_migrate(options: Options) -> int:
 async def run_audit(options: Options) -> int:
     """Exit status 1 on a breach."""
     async with both_stores() as opened:
-        bounds = await overspend_bounds(opened.pg, command_settings())
-        report = await audit(opened.pg, opened.link, overspend_bounds=bounds)
+        report = await audit(opened.pg, opened.link, settings=command_settings())
     if options.json:
         print_json(report.to_json())
     else:

@@ -1,7 +1,7 @@
 """The only reader of time, and the maker of ids that carry it.
 
 Wall time is integer milliseconds since the epoch (`*_ms`); spans are measured by the monotonic clock (`*_s`).
-Admission does not use this clock but Redis' own (DECISION: one clock decides which day it is); `RedisClock`
+Admission does not use this clock but Redis' own (one clock decides which day it is); `RedisClock`
 keeps the offset between the two.
 """
 

@@ -164,7 +164,7 @@ class RedisLink:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
-        telemetry.warn("redis link lost", target=self._target.name, reason=reason)
+        telemetry.warn("redis_link_lost", target=self._target.name, reason=reason)
         self._healing = self._loop.create_task(self._heal(), name="redis-link-heal")
 
     async def _heal(self) -> None:
@@ -176,7 +176,7 @@ class RedisLink:
             except RedisUnavailable as error:
                 self._refusal = error.message
             else:
-                telemetry.log("redis link restored", target=self._target.name, run_id=self.server_run_id)
+                telemetry.log("redis_link_restored", target=self._target.name, run_id=self.server_run_id)
                 return
             # Spread, so that the workers of a machine do not knock at the same moment.
             await asyncio.sleep(backoff_s * (0.5 + random.random() / 2))  # noqa: S311 (no secret)

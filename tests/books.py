@@ -19,7 +19,6 @@ from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.epoch import publish_epoch, read_names
 from rabbitgw.billing.events import payload, ticket
 from rabbitgw.billing.loading import load_account
-from rabbitgw.billing.overspend import overspend_bounds as bounds_of
 from rabbitgw.billing.usage import Usage
 from rabbitgw.clock import new_id, now_ms
 from rabbitgw.redis_link import RedisLink
@@ -65,10 +64,8 @@ async def assert_books_balance(
     pg, link = house.stores.pg, house.stores.link
     await drain(pg, link)
     await Credits(pg, link).run_once()
-    settings = getattr(house, "settings", None)
-    if overspend_bounds is None and settings is not None:
-        overspend_bounds = await bounds_of(pg, settings)
-    report = await audit(pg, link, overspend_bounds=overspend_bounds)
+    settings = getattr(house, "settings", None) if overspend_bounds is None else None
+    report = await audit(pg, link, settings=settings, overspend_bounds=overspend_bounds)
     assert report.ok, breaches(report)
     return report
 

@@ -16,11 +16,13 @@ from rabbitgw.billing.audit_books import check_books
 from rabbitgw.billing.audit_live import EpochChanged, LivePartition
 from rabbitgw.billing.audit_report import AuditReport, Findings
 from rabbitgw.billing.epoch import read_names
+from rabbitgw.billing.overspend import overspend_bounds as bounds_of
 from rabbitgw.errors import StoreError
 from rabbitgw.scripts import SNAPSHOT_ACCOUNTS_MAX, Scripts
 from rabbitgw.stores import connection
 
 if TYPE_CHECKING:
+    from rabbitgw.config import Settings
     from rabbitgw.redis_link import RedisLink
     from rabbitgw.stores import Pool
 
@@ -29,11 +31,17 @@ EPOCHS_MAX: Final = 3
 
 
 async def audit(
-    pool: Pool, link: RedisLink, *, overspend_bounds: Mapping[str, int] | None = None
+    pool: Pool,
+    link: RedisLink,
+    *,
+    settings: Settings | None = None,
+    overspend_bounds: Mapping[str, int] | None = None,
 ) -> AuditReport:
     """Check all seven invariants.
 
-    Units:  overspend_bounds is nanos per wallet and class of call; without it overspend is told and not judged.
+    `settings`: judge overspend by the bounds of what was served (overspend.py), read after everything else, so
+    that a class of calls that began meanwhile is among them; or by `overspend_bounds` as given, nanos per wallet
+    and class. Without either, overspend is told and not judged.
     Raises: RedisUnavailable, PostgresUnavailable, StoreError when epochs go on changing.
     """
     for _ in range(EPOCHS_MAX):
@@ -43,6 +51,8 @@ async def audit(
         except EpochChanged:
             continue
         worst_nanos = min(worst_nanos, await check_books(pool, findings))
+        if settings is not None:
+            overspend_bounds = await bounds_of(pool, settings)
         return _judged(findings, overspend_bounds, -worst_nanos)
     raise StoreError(
         "the epoch of Redis is not that of PostgreSQL: wait for the rebuild, or run `rabbitgw rebuild`"

@@ -92,7 +92,7 @@ class Consumer:
             await self._book_and_read_ahead(batch)
             await trim(self._link, self._names, {move.partition: move.end for move in batch.moves})
         except LeaseLost as error:
-            telemetry.warn("consumer lost a lease", consumer=self.owner, error=str(error))
+            telemetry.warn("consumer_lost_lease", consumer=self.owner, error=str(error))
             self._forget()
             return 0
         except BaseException:
@@ -107,7 +107,7 @@ class Consumer:
             async with connection(self._pool) as pg:
                 await pg.execute(statements.books.release_cursors, self.owner)
         except PostgresUnavailable as error:
-            telemetry.warn("leases left to end by themselves", consumer=self.owner, error=error.message)
+            telemetry.warn("leases_left_to_end", consumer=self.owner, error=error.message)
 
     # -- leases --
 
@@ -171,7 +171,7 @@ class Consumer:
         try:
             await book(self._pool, self._lease, batch.moves, rows, batch.fold.dead, batch.worst_nanos)
         except UNBOOKABLE as error:
-            telemetry.error("a batch cannot be booked whole", consumer=self.owner, error=str(error))
+            telemetry.error("batch_not_bookable", consumer=self.owner, error=str(error))
             for move in batch.moves:
                 entries = [entry for entry in batch.entries if entry[0] == move.partition]
                 await self._book_apart(move.start, entries, batch.worst_nanos)
@@ -205,7 +205,7 @@ class Consumer:
     def _report(self, dead: Sequence[DeadEvent]) -> None:
         for event in dead:
             telemetry.error(
-                "usage event could not be read whole",
+                "usage_event_unreadable",
                 partition=event.partition,
                 stream_id=str(event.stream_id),
                 charged=event.charged,

@@ -63,7 +63,7 @@ class Leases:
         try:
             await asyncio.gather(*(self._set(partition, 0) for partition in held))
         except RedisUnavailable as error:
-            telemetry.warn("leases left to end by themselves", worker=self.worker_id, error=error.message)
+            telemetry.warn("leases_left_to_end", worker=self.worker_id, error=error.message)
 
     async def _set(self, partition: int, lease_s: float) -> None:
         asked_s = monotonic_s()

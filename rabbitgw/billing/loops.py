@@ -39,13 +39,13 @@ async def run_worker(
         except StoreError as error:
             if outage_began_s is None:
                 outage_began_s = monotonic_s()
-                telemetry.warn("worker waits for a store", worker=name, error=error.message)
+                telemetry.warn("worker_waits_for_store", worker=name, error=error.message)
             await _pause(backoff_s, stop, None)
             backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
             continue
         if outage_began_s is not None:
             telemetry.log(
-                "worker goes on", worker=name, outage_ms=round(1000 * (monotonic_s() - outage_began_s))
+                "worker_resumed", worker=name, outage_ms=round(1000 * (monotonic_s() - outage_began_s))
             )
             outage_began_s = None
             backoff_s = BACKOFF_FIRST_S

@@ -44,9 +44,9 @@ class Partitions:
             missing = await pg.fetch(statements.books.partitions_ahead, self._months_ahead)
         made = [name for name, problem in missing if problem is None]
         if made:
-            telemetry.log("partitions made", names=made)
+            telemetry.log("partitions_made", names=made)
         for name, problem in missing:
             if problem is not None and name not in self._told:
                 self._told.add(name)
-                telemetry.warn("partition cannot be made", name=name, problem=problem)
+                telemetry.warn("partition_not_made", name=name, problem=problem)
         return len(made)

@@ -147,7 +147,7 @@ class Rebuild:
                     self._holds_ended += reply.word == "OK"
                     if reply.word not in ("OK", "GONE"):
                         telemetry.error(
-                            "a hold that cannot be ended", hold_id=hold_id.decode(), account_id=account_id,
+                            "hold_cannot_be_ended", hold_id=hold_id.decode(), account_id=account_id,
                             reply=reply.word,
                         )  # fmt: skip
                 if cursor == b"0":

@@ -96,12 +96,12 @@ class Sweeper:
             if reply.word == "OK":
                 ended += 1
                 telemetry.warn(
-                    "hold expired", hold_id=hold_id, account_id=hold.account_id, worker_id=hold.worker_id,
+                    "hold_expired", hold_id=hold_id, account_id=hold.account_id, worker_id=hold.worker_id,
                     held_nanos=hold.amount_nanos, charged_nanos=reply.charged_nanos,
                 )  # fmt: skip
             elif reply.word == "FENCED":
                 return None
             elif reply.word == "COLD":
-                telemetry.error("a hold of an account that is not loaded", hold_id=hold_id,
+                telemetry.error("hold_of_unloaded_account", hold_id=hold_id,
                                 account_id=hold.account_id)  # fmt: skip
         return ended

@@ -61,7 +61,7 @@ async def dev(settings: Settings) -> None:
         await Partitions(opened.pg).run_once()  # before the first row of this month is written
         env = await first_account(opened, settings, data_dir)
         gateway = Gateway(settings, opened)
-        books = Bookkeepers(opened.pg, opened.link, opened.scripts)
+        books = Bookkeepers(opened.pg, opened.link, opened.scripts, lease_s=settings.lease_s)
         await gateway.start()
         write_dev_env(data_dir, {**env, "OPENAI_BASE_URL": f"{base_url(settings, gateway.port)}/v1"})
         work = asyncio.create_task(run_until(stop, books.run(books_stop := asyncio.Event())))

@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 
 class Connection:
@@ -86,7 +86,9 @@ class RawServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for connection in self.connections:
-            connection.writer.transport.abort()
+            # asyncio's transport, closed with bytes unsent and done with them since, fails on a late abort
+            with suppress(AttributeError):
+                connection.writer.transport.abort()
 
 
 @asynccontextmanager

@@ -42,6 +42,16 @@ def test_the_usage_chunk_is_known_however_it_is_written(chunk: bytes) -> None:
     assert hidden(TEXT + chunk + DONE) == TEXT + DONE
 
 
+def test_a_usage_chunk_with_an_empty_choice_is_cut_out_behind_the_finish_chunk() -> None:
+    chunk = (
+        b'data: {"choices":[{"index":0,"delta":{}}],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
+    )
+    assert hidden(TEXT + FINISH + chunk + DONE) == TEXT + FINISH + DONE
+    assert hidden(chunk + TEXT + FINISH + DONE) == chunk + TEXT + FINISH + DONE
+    late = TEXT.replace(b"null", b'{"prompt_tokens":3,"completion_tokens":2}')
+    assert hidden(TEXT + FINISH + late + DONE) == TEXT + FINISH + late + DONE
+
+
 def test_comments_between_the_lines_of_a_cut_event_stay() -> None:
     body = b'"usage":{"prompt_tokens":3,"completion_tokens":2}}\n'
     chunk = b': a\ndata: {"choices":[],\n: b\ndata: ' + body + b": c\n\n"

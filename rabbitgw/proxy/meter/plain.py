@@ -79,12 +79,14 @@ class PlainReader:
     def usage(self) -> Usage | None:
         """As stated, after `end`. None when nothing was, or when zeros were stated for an answer with output."""
         usage = self._reader.usage()
-        return None if self.zero_usage else usage
+        return None if self._is_missing(usage) else usage
 
     @property
     def zero_usage(self) -> bool:
         """Usage was stated as zero although output came: worth an alert, to be estimated."""
-        usage = self._reader.usage()
+        return self._is_missing(self._reader.usage())
+
+    def _is_missing(self, usage: Usage | None) -> bool:
         if usage is None or not self._reader.delivered_any:
             return False
         return not (usage.input_tokens or usage.output_tokens or usage.seconds_milli)
