@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from rabbitgw import clock, telemetry
-from rabbitgw.billing.holding import Holding
+from rabbitgw.billing.holding import Growth, Holding
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.leases import Leases
 from rabbitgw.billing.settling import Ending, Settler
@@ -30,15 +30,18 @@ from rabbitgw.replies import ExtendReply, ReserveReply
 from rabbitgw.scripts import Offer, Scripts, WindowCheck, WindowLimit
 
 TRIES_MAX: Final = 6  # words that ask for a correction and another try: cold, stale, span
+WAITS_MAX: Final = 6  # of hold_wait_s: how long the line may take in all, as long as it moves
 
 
 class Terms(NamedTuple):
-    """One way to take a call: what to hold, at least what, and how much of it is for the input."""
+    """One way to take a call: what to hold, at least what, and how much of it is for the input. `growth` is that of
+    a stream, whose hold is extended while it runs."""
 
     amount_nanos: int
     least_nanos: int
     input_nanos: int
     last: bool = False
+    growth: Growth | None = None
 
 
 @dataclass(slots=True)
@@ -56,7 +59,8 @@ class Till:
     """One per process.
 
     load: brings an account into Redis from the books.
-    hold_wait_s: how long a reserve waits for other calls of the account to free what they hold.
+    hold_wait_s: how long a reserve waits for other calls of the account to free what they hold, from the last time
+    that one of them did; WAITS_MAX times that in all.
     """
 
     def __init__(
@@ -99,23 +103,26 @@ class Till:
         Raises: AuthError (the key was revoked or changed), BalanceShort, WindowShort, Backlog, RedisUnavailable,
         PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
         """
-        account_id = key.account_id
-        least_nanos = min(offer.least_nanos for offer in terms)
-        deadline_s = clock.monotonic_s() + self._hold_wait_s
+        account_id, first = key.account_id, terms[0]
+        began_s = clock.monotonic_s()
+        refusal: BalanceShort | WindowShort | None = None
+        new = True
         while True:
-            try:
-                hold = await self._reserve(secret, key, hold_id, terms, ticket)
-            except (BalanceShort, WindowShort) as error:
-                room_nanos = error.available_nanos + self._holding.held_nanos(account_id)
-                wait_s = deadline_s - clock.monotonic_s()
-                if room_nanos < least_nanos or room_nanos <= 0 or wait_s <= 0:
-                    raise
-                if not await self._holding.wait(account_id, wait_s):
-                    raise
-            else:
-                self._holding.add(account_id, hold.granted_nanos)
-                self._holding.wake(account_id)  # what is left may do for the next in line
-                return hold
+            wait_s = self._wait_s(account_id, began_s)
+            if self._holding.may_begin(account_id, first.amount_nanos, first.growth, new=new) or (
+                wait_s <= 0 and self._holding.few_run(account_id)
+            ):
+                try:
+                    return await self._begin(secret, key, hold_id, terms, ticket)
+                except (BalanceShort, WindowShort) as error:
+                    refusal = error
+                    if not self._is_worth_waiting(account_id, terms, error):
+                        self._holding.wake(account_id)  # what is too little for this one may do for the next
+                        raise
+            if wait_s <= 0 or not await self._holding.wait(account_id, wait_s, new=new):
+                self._holding.wake(account_id)
+                raise refusal or balance_taken(key)
+            new = False
 
     async def extend(self, hold: Hold, wanted_nanos: int, delivered_nanos: int) -> None:
         """Let the hold grow towards `wanted_nanos`, a total; all there is, if that is less but more than now.
@@ -134,8 +141,10 @@ class Till:
             windows=limits,
         )
         if reply.word == "OK":
-            self._holding.add(hold.key.account_id, reply.granted_nanos - hold.granted_nanos)
             hold.granted_nanos = reply.granted_nanos
+            self._holding.granted(
+                hold.key.account_id, hold.hold_id, reply.granted_nanos, reply.available_nanos
+            )
             return
         raise self._extend_error(hold, reply)
 
@@ -146,13 +155,17 @@ class Till:
 
         Raises: StoreError when neither could be reached: the caller must not see its answer whole.
         """
-        await self._settler.end(self._ending(hold, cost_nanos, status, payload))
-        self._ended(hold)
+        try:
+            await self._settler.end(self._ending(hold, cost_nanos, status, payload))
+        finally:
+            self._holding.ended(hold.key.account_id, hold.hold_id, cost_nanos, whole=status == "settled")
 
     async def release(self, hold: Hold, payload: bytes) -> None:
         """Give the hold back. Never raises for a store that is away: the release is tried until it is through."""
-        await self._settler.end(self._ending(hold, 0, "released", payload))
-        self._ended(hold)
+        try:
+            await self._settler.end(self._ending(hold, 0, "released", payload))
+        finally:
+            self._holding.ended(hold.key.account_id, hold.hold_id, 0, whole=False)
 
     def _ending(self, hold: Hold, cost_nanos: int, status: str, payload: bytes) -> Ending:
         key = hold.key
@@ -167,14 +180,43 @@ class Till:
             first_try_ms=self._clock.now_ms(),
         )
 
-    def _ended(self, hold: Hold) -> None:
-        self._holding.add(hold.key.account_id, -hold.granted_nanos)
-        self._holding.wake(hold.key.account_id)
+    def _wait_s(self, account_id: int, began_s: float) -> float:
+        """How long a call may go on waiting: the line is given up when it stands still, or takes too long in all."""
+        moved_s = max(began_s, self._holding.ended_s(account_id))
+        ends_s = min(moved_s + self._hold_wait_s, began_s + WAITS_MAX * self._hold_wait_s)
+        return ends_s - clock.monotonic_s()
+
+    def _is_worth_waiting(
+        self, account_id: int, terms: tuple[Terms, ...], error: BalanceShort | WindowShort
+    ) -> bool:
+        """Whether what other calls hold would do, if all of it came free."""
+        room_nanos = error.available_nanos + self._holding.held_nanos(account_id)
+        return room_nanos > 0 and room_nanos >= min(offer.least_nanos for offer in terms)
+
+    async def _begin(
+        self, secret: str, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes
+    ) -> Hold:
+        """Ask for a hold, and let the others of the account know what came of it."""
+        account_id, first = key.account_id, terms[0]
+        amount_nanos = self._holding.begin(account_id, hold_id, first.amount_nanos, first.growth)
+        if amount_nanos < first.amount_nanos:
+            terms = (first._replace(amount_nanos=amount_nanos, least_nanos=amount_nanos), *terms[1:])
+        try:
+            hold, available_nanos = await self._reserve(secret, key, hold_id, terms, ticket)
+        except BalanceShort as error:
+            self._holding.refused(account_id, hold_id, error.available_nanos)
+            raise
+        except BaseException:
+            self._holding.refused(account_id, hold_id)
+            self._holding.wake(account_id)
+            raise
+        self._holding.granted(account_id, hold_id, hold.granted_nanos, available_nanos)
+        return hold
 
     async def _reserve(
         self, secret: str, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes
-    ) -> Hold:
-        """One round, corrected as the script asks, until it grants or refuses."""
+    ) -> tuple[Hold, int]:
+        """One round, corrected as the script asks, until it grants or refuses. Returns what is available, too."""
         for _ in range(TRIES_MAX):
             await self._leases.ensure(key.partition)
             windows = tuple((rule, span_of(rule, self._clock.now_ms())) for rule in key.windows)
@@ -183,7 +225,8 @@ class Till:
                 self._clock.observe(reply.now_ms)
             match reply.word:
                 case "OK" | "HELD":
-                    return Hold(hold_id, key, reply.offer, reply.granted_nanos, windows)
+                    hold = Hold(hold_id, key, reply.offer, reply.granted_nanos, windows)
+                    return hold, reply.available_nanos
                 case "COLD":
                     await self._load(key.account_id)
                 case "STALE":
@@ -278,6 +321,13 @@ def balance_short(key: KeyRecord, available_nanos: int) -> BalanceShort:
         f"the wallet of account {key.account_id} has {units(available_nanos)} {key.currency} available, "
         "which does not cover this call",
         available_nanos=available_nanos,
+    )
+
+
+def balance_taken(key: KeyRecord) -> BalanceShort:
+    return BalanceShort(
+        f"what the wallet of account {key.account_id} has is needed by calls under way; try again when they have ended",
+        available_nanos=0,
     )
 
 

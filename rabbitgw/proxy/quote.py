@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rabbitgw.billing.admission import Hold, Terms
+from rabbitgw.billing.holding import Growth
 from rabbitgw.billing.hold_bounds import (
     input_bound_nanos,
     input_tokens_bound,
@@ -116,7 +117,9 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
         most = first = (limit or settings.output_tokens_default_max) * call.choices
     useful = min(first, USEFUL_TOKENS * call.choices)
     return Quote(
-        offers=offers(input_nanos, plain_nanos, rate, first, useful, stream=call.stream),
+        offers=stream_offers(input_nanos, plain_nanos, rate, first, useful, most, call.model)
+        if call.stream
+        else offers(input_nanos, plain_nanos, rate, first, useful),
         plain_input_nanos=plain_nanos,
         output_nanos_per_mtok=rate,
         output_tokens_max=most,
@@ -129,16 +132,24 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
     )
 
 
-def offers(
-    input_nanos: int, plain_nanos: int, rate: int, tokens: int, useful: int, *, stream: bool
-) -> tuple[Terms, ...]:
-    """The whole; what is left, with the output limited (not for streams); the last money."""
+def offers(input_nanos: int, plain_nanos: int, rate: int, tokens: int, useful: int) -> tuple[Terms, ...]:
+    """Of a call that cannot be stopped midway: the whole; what is left, with the output limited; the last money."""
     whole_nanos = input_nanos + ceil_div(tokens * rate, TOKENS_PER_MTOK)
     useful_nanos = ceil_div(useful * rate, TOKENS_PER_MTOK)
-    whole = Terms(whole_nanos, whole_nanos, input_nanos)
-    limited = Terms(whole_nanos, min(input_nanos + useful_nanos, whole_nanos), input_nanos)
-    last = Terms(whole_nanos, min(plain_nanos + useful_nanos, whole_nanos), plain_nanos, last=True)
-    return (whole, last) if stream else (whole, limited, last)
+    return (
+        Terms(whole_nanos, whole_nanos, input_nanos),
+        Terms(whole_nanos, min(input_nanos + useful_nanos, whole_nanos), input_nanos),
+        Terms(whole_nanos, min(plain_nanos + useful_nanos, whole_nanos), plain_nanos, last=True),
+    )
+
+
+def stream_offers(
+    input_nanos: int, plain_nanos: int, rate: int, tokens: int, useful: int, most: int | None, kind: str
+) -> tuple[Terms, ...]:
+    """Of a stream: the first slice, which grows with it; the last money. `most`: output tokens by its limit."""
+    whole, limited, last = offers(input_nanos, plain_nanos, rate, tokens, useful)
+    most_nanos = None if most is None else input_nanos + ceil_div(most * rate, TOKENS_PER_MTOK)
+    return whole._replace(growth=Growth(kind, limited.least_nanos, most_nanos)), last
 
 
 def parts_of(call: Call) -> list[str]:

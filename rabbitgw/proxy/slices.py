@@ -1,7 +1,7 @@
 """How far a stream may run on the money that is held for it, and how more is held ahead of need.
 
-A stream holds its input and one slice of output. Half a slice before that is used up, the next slice is asked for;
-if the answer is late, reading upstream waits for it; if there is none to be had, the stream ends at what is held.
+A stream holds its input and one slice of output, or less where money is scarce (billing/holding.py). Half a slice
+before that is used up, the next slice is asked for; a hold that began small grows by doubling. If the answer is late, reading upstream waits for it; if there is none to be had, the stream ends at what is held.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rabbitgw.proxy.quote import Quote
 STORE_PATIENCE_S: Final = 10.0  # how long a stream waits for a store that is away before it is ended
 MONEY_PATIENCE_S: Final = 2.0  # how long it waits for money that other calls of the account hold
 RETRY_S: Final = 0.1
+SMALLEST_STEP_TOKENS: Final = 16
 UNLIMITED: Final = 1 << 62
 
 
@@ -106,7 +107,8 @@ class Slices:
             self._limit = (self._hold.granted_nanos - self._input_nanos) * TOKENS_PER_MTOK // rate
         if most is not None and self._limit >= most:
             self._limit = UNLIMITED
-        ahead = self._quote.slice_tokens // 2
+        # one that began small is meant to be enough: it asks late
+        ahead = self._quote.slice_tokens // 2 if self._limit >= self._quote.slice_tokens else self._limit // 8
         self._ask_at = UNLIMITED if self._limit == UNLIMITED else max(self._limit - ahead, 0)
 
     async def _extend(self) -> None:
@@ -131,7 +133,8 @@ class Slices:
         started_s = clock.monotonic_s()
         while True:
             used = self._visible + self._hidden
-            tokens = max(self._limit, used) + self._quote.slice_tokens
+            reached = max(self._limit, used)
+            tokens = reached + min(self._quote.slice_tokens, max(reached, SMALLEST_STEP_TOKENS))
             if self._quote.output_tokens_max is not None:
                 tokens = min(tokens, self._quote.output_tokens_max)
             wanted = self._input_nanos + ceil_div(tokens * self._quote.output_nanos_per_mtok, TOKENS_PER_MTOK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.books import assert_books_balance
@@ -89,7 +90,7 @@ async def test_a_plain_answer_that_is_cut_is_not_whole_for_the_client(
     upstream.script(
         "gpt-4o", Raw([b'{"choices":[{"message":{"content":"hel'], content_type="application/json", cut=True)
     )
-    with pytest.raises(Exception, match="payload|Connection|not completed"):
+    with pytest.raises(aiohttp.ClientError):
         await house.post(PLAIN)
     await idle(house)
     await assert_books_balance(house)
