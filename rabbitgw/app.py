@@ -34,7 +34,7 @@ from rabbitgw.clock import RedisClock, new_id
 from rabbitgw.config import Settings
 from rabbitgw.errors import InvariantBroken, SettingInvalid
 from rabbitgw.proxy.catalog import Catalog
-from rabbitgw.proxy.front import Front
+from rabbitgw.proxy.front import Front, server_log
 from rabbitgw.proxy.serve import Service
 from rabbitgw.proxy.upstream import Upstream
 from rabbitgw.redis_link import RedisLink
@@ -119,7 +119,11 @@ class Gateway:
         app.add_routes(side_routes(SideDeps(opened.pg, opened.link, scripts, self._keyring, settings)))
         # a handler is cancelled when its client goes: how the front learns of it
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=SETTLE_AT_END_S
+            app,
+            logger=server_log(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=SETTLE_AT_END_S,
         )
         self._loops: list[asyncio.Task[None]] = []
         self.port = 0
@@ -137,6 +141,7 @@ class Gateway:
         try:
             await site.start()
         except OSError as error:
+            await self.stop()  # the loops run already
             raise SettingInvalid(f"RABBITGW_PORT: {self._settings.port} cannot be used: {error}") from None
         self.port = int(self._runner.addresses[0][1])
 

@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     hold_wait_s: float = setting(
         5.0,
         "RABBITGW_HOLD_WAIT_S",
-        help="wait for money that other calls of the account still hold",
+        help="wait for money that other calls of the account hold, while none of them ends or grows",
         ge=0,
         le=60,
     )

@@ -20,6 +20,7 @@
     │   ├── UpstreamCut        502                         the connection broke; says how far both sides got
     │   ├── UpstreamGarbled    502                         what it sent is not HTTP, or is coded unasked
     │   ├── UpstreamTimeout    504  upstream_timeout       may have been billed: not worth a retry
+    │   ├── UpstreamBudget     503  upstream_budget        its own budget says no where ours said yes
     │   ├── UpstreamRateLimited 429 rate_limit_exceeded    the provider limits our rate: worth a retry
     │   └── UpstreamOverloaded 503  overloaded
     ├── StoreError             503  service_unavailable    our Redis or PostgreSQL
@@ -46,6 +47,7 @@ class RabbitError(Exception):
 
     http_status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
+    quotes_upstream = False  # the message is upstream's, and may repeat what the caller sent: not for logs
 
     def __init__(self, message: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -169,6 +171,11 @@ class UpstreamGarbled(UpstreamError):
 class UpstreamTimeout(UpstreamError):
     http_status = 504
     code = "upstream_timeout"
+
+
+class UpstreamBudget(UpstreamError):
+    http_status = 503
+    code = "upstream_budget"
 
 
 class UpstreamRateLimited(UpstreamError):

@@ -15,6 +15,7 @@ from rabbitgw.billing.holding import Growth, Holding
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.leases import Leases
 from rabbitgw.billing.settling import Ending, Settler
+from rabbitgw.billing.shortfalls import balance_short, balance_taken, window_short
 from rabbitgw.billing.windows import Span, WindowRule, span_of
 from rabbitgw.clock import RedisClock
 from rabbitgw.errors import (
@@ -22,10 +23,10 @@ from rabbitgw.errors import (
     BalanceShort,
     BudgetError,
     InvariantBroken,
+    RedisReplyError,
     RedisUnavailable,
     WindowShort,
 )
-from rabbitgw.money import units
 from rabbitgw.replies import ExtendReply, ReserveReply
 from rabbitgw.scripts import Offer, Scripts, WindowCheck, WindowLimit
 
@@ -59,8 +60,8 @@ class Till:
     """One per process.
 
     load: brings an account into Redis from the books.
-    hold_wait_s: how long a reserve waits for other calls of the account to free what they hold, from the last time
-    that one of them did; WAITS_MAX times that in all.
+    hold_wait_s: how long a reserve waits for other calls of the account to free what they hold, while none of them ends
+    or grows; WAITS_MAX times that in all.
     """
 
     def __init__(
@@ -96,10 +97,19 @@ class Till:
         return self._holding.held_nanos(hold.key.account_id) > hold.granted_nanos
 
     async def reserve(
-        self, secret: str, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes
+        self,
+        secret: str,
+        key: KeyRecord,
+        hold_id: str,
+        terms: tuple[Terms, ...],
+        ticket: bytes,
+        *,
+        check: Callable[[KeyRecord], None] = lambda key: None,
     ) -> Hold:
         """Set money aside by the first of `terms` that passes.
 
+        `check` raises what a key forbids (other models, say): asked again of a key that has changed since the caller
+        looked at it.
         Raises: AuthError (the key was revoked or changed), BalanceShort, WindowShort, Backlog, RedisUnavailable,
         PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
         """
@@ -113,7 +123,7 @@ class Till:
                 wait_s <= 0 and self._holding.few_run(account_id)
             ):
                 try:
-                    return await self._begin(secret, key, hold_id, terms, ticket)
+                    return await self._begin(secret, key, hold_id, terms, ticket, check)
                 except (BalanceShort, WindowShort) as error:
                     refusal = error
                     if not self._is_worth_waiting(account_id, terms, error):
@@ -146,6 +156,8 @@ class Till:
                 hold.key.account_id, hold.hold_id, reply.granted_nanos, reply.available_nanos
             )
             return
+        if reply.word in ("SHORT", "WINDOW"):
+            self._holding.starves(hold.key.account_id, hold.hold_id)
         raise self._extend_error(hold, reply)
 
     async def settle(
@@ -182,7 +194,7 @@ class Till:
 
     def _wait_s(self, account_id: int, began_s: float) -> float:
         """How long a call may go on waiting: the line is given up when it stands still, or takes too long in all."""
-        moved_s = max(began_s, self._holding.ended_s(account_id))
+        moved_s = max(began_s, self._holding.moved_s(account_id))
         ends_s = min(moved_s + self._hold_wait_s, began_s + WAITS_MAX * self._hold_wait_s)
         return ends_s - clock.monotonic_s()
 
@@ -194,7 +206,13 @@ class Till:
         return room_nanos > 0 and room_nanos >= min(offer.least_nanos for offer in terms)
 
     async def _begin(
-        self, secret: str, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes
+        self,
+        secret: str,
+        key: KeyRecord,
+        hold_id: str,
+        terms: tuple[Terms, ...],
+        ticket: bytes,
+        check: Callable[[KeyRecord], None],
     ) -> Hold:
         """Ask for a hold, and let the others of the account know what came of it."""
         account_id, first = key.account_id, terms[0]
@@ -202,7 +220,7 @@ class Till:
         if amount_nanos < first.amount_nanos:
             terms = (first._replace(amount_nanos=amount_nanos, least_nanos=amount_nanos), *terms[1:])
         try:
-            hold, available_nanos = await self._reserve(secret, key, hold_id, terms, ticket)
+            hold, available_nanos = await self._reserve(secret, key, hold_id, terms, ticket, check)
         except BalanceShort as error:
             self._holding.refused(account_id, hold_id, error.available_nanos)
             raise
@@ -214,7 +232,13 @@ class Till:
         return hold
 
     async def _reserve(
-        self, secret: str, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes
+        self,
+        secret: str,
+        key: KeyRecord,
+        hold_id: str,
+        terms: tuple[Terms, ...],
+        ticket: bytes,
+        check: Callable[[KeyRecord], None],
     ) -> tuple[Hold, int]:
         """One round, corrected as the script asks, until it grants or refuses. Returns what is available, too."""
         for _ in range(TRIES_MAX):
@@ -231,6 +255,7 @@ class Till:
                     await self._load(key.account_id)
                 case "STALE":
                     key = await self._fresh(secret, key)
+                    check(key)
                 case "SPAN":
                     continue  # the clock was observed above; the spans are named anew
                 case _:
@@ -266,6 +291,8 @@ class Till:
                     for offer in terms
                 ],
             )
+        except RedisReplyError:
+            raise  # refused, and nothing written: a tombstone would only fill a Redis that is full
         except RedisUnavailable:
             # it may have been granted: leave a release behind, so that whichever comes second finds the other
             self._settler.end_later(
@@ -314,30 +341,3 @@ class Till:
                 return window_short(*hold.windows[reply.window], reply.limit_nanos, reply.remaining_nanos)
         # GONE, COLD, FENCED: the hold is no longer there to grow; what it charged is settled late
         return BudgetError("the hold of this call has ended; the answer stops here")
-
-
-def balance_short(key: KeyRecord, available_nanos: int) -> BalanceShort:
-    return BalanceShort(
-        f"the wallet of account {key.account_id} has {units(available_nanos)} {key.currency} available, "
-        "which does not cover this call",
-        available_nanos=available_nanos,
-    )
-
-
-def balance_taken(key: KeyRecord) -> BalanceShort:
-    return BalanceShort(
-        f"what the wallet of account {key.account_id} has is needed by calls under way; try again when they have ended",
-        available_nanos=0,
-    )
-
-
-def window_short(rule: WindowRule, span: Span, limit_nanos: int, remaining_nanos: int) -> WindowShort:
-    resets_at_s = span.end_ms // 1000 if span.end_ms else None
-    when = f"; it resets at {resets_at_s} (epoch seconds)" if resets_at_s else ""
-    return WindowShort(
-        f"the {rule.kind} limit of {units(limit_nanos)} has {units(max(remaining_nanos, 0))} left, "
-        f"which does not cover this call{when}",
-        limit_nanos=limit_nanos,
-        available_nanos=remaining_nanos,
-        resets_at_s=resets_at_s,
-    )

@@ -64,8 +64,8 @@ async def _usage(pg: PoolConnection, findings: Findings) -> None:
         )
     for row in await pg.fetch(statements.audit.usage_against_ledger, ROWS_MAX):
         findings[3].breach(
-            f"account {row['account_id']}: its calls cost {row['charged_nanos']} nanos of {row['currency']},"
-            f" the ledger has {row['booked_nanos']}"
+            f"account {row['account_id']}: its calls cost {int(row['charged_nanos'])} nanos of {row['currency']},"
+            f" the ledger has {int(row['booked_nanos'])}"
         )
 
 
@@ -79,7 +79,7 @@ async def _ledger(pg: PoolConnection, findings: Findings) -> None:
             tally.breach(f"{name} ({row['kind']}): has no lines")
         else:
             tally.breach(
-                f"{name} ({row['kind']}): {row['left_over_nanos']} nanos of {row['currency']} left over"
+                f"{name} ({row['kind']}): {int(row['left_over_nanos'])} nanos of {row['currency']} left over"
             )
     for row in await pg.fetch(statements.audit.unguarded):
         tally.breach(f"{row['relation']}: the trigger {row['missing']} is missing or off")
@@ -89,10 +89,10 @@ async def _sums(pg: PoolConnection, findings: Findings) -> None:
     for row in await pg.fetch(statements.audit.wallets_against_ledger, ROWS_MAX):
         findings[5].breach(
             f"account {row['account_id']}: wallet in {row['currency']}, against its ledger entries:"
-            f" expected {row['entries_nanos']}, found {row['balance_nanos']}"
+            f" expected {int(row['entries_nanos'])}, found {row['balance_nanos']}"
         )
     for row in await pg.fetch(statements.audit.spans_against_usage, ROWS_MAX):
         findings[6].breach(
             f"window {row['name'].replace(':', ', span ', 1)}, against its calls:"
-            f" expected {row['charged_nanos']}, found {row['used_nanos']}"
+            f" expected {int(row['charged_nanos'])}, found {int(row['used_nanos'])}"
         )

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from rabbitgw import clock
 
 WAITERS_MAX: Final = 1000  # per account; past it a call is refused at once
-UNKNOWN_AT_ONCE_MAX: Final = 32  # streams of a kind that none has ended of, while money is scarce
+UNKNOWN_AT_ONCE_MAX: Final = 64  # streams of a kind that none has ended of, while money is scarce
 TRUSTED_HOLDS: Final = (
     4  # a stated limit of this many first holds is taken for what a stream comes to; more is not
 )
@@ -40,6 +40,7 @@ class _Call:
     amount_nanos: int  # the first hold that it asks for
     growth: Growth | None
     granted_nanos: int = 0  # 0 while it is being asked for
+    starves: bool = False  # it runs and could not have more
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class _Account:
     waiters: deque[asyncio.Future[None]] = field(default_factory=deque)
     held_nanos: int = 0
     available_nanos: int | None = None  # as Redis said last, and what has come free here since
-    ended_s: float = 0.0  # when a call ended last
+    moved_s: float = 0.0  # when a call ended or grew last
 
 
 class Holding:
@@ -62,10 +63,10 @@ class Holding:
         account = self._accounts.get(account_id)
         return account.held_nanos if account is not None else 0
 
-    def ended_s(self, account_id: int) -> float:
-        """When a call of the account ended last, by the monotonic clock; 0.0 when none is known."""
+    def moved_s(self, account_id: int) -> float:
+        """When a call of the account ended or grew last, by the monotonic clock; 0.0 when none is known."""
         account = self._accounts.get(account_id)
-        return account.ended_s if account is not None else 0.0
+        return account.moved_s if account is not None else 0.0
 
     def may_begin(self, account_id: int, amount_nanos: int, growth: Growth | None, *, new: bool) -> bool:
         """Whether to ask for a hold now, or to wait. `new`: it has not waited, so it goes behind those who have."""
@@ -77,6 +78,8 @@ class Holding:
         call = _Call(amount_nanos, growth)
         if _is_rich(account, call):
             return True
+        if any(one.starves for one in account.calls.values()):
+            return False  # those that run come first
         spare_nanos = account.available_nanos - sum(
             max(self._expected_nanos(account_id, one) - one.granted_nanos, 0)
             for one in account.calls.values()
@@ -86,9 +89,9 @@ class Holding:
         return self._is_known(account_id, call) or len(account.calls) < UNKNOWN_AT_ONCE_MAX
 
     def few_run(self, account_id: int) -> bool:
-        """Whether so few calls run that one that has waited long enough may try its luck."""
+        """Whether so few calls run, or so little is known, that one that has waited long enough may try its luck."""
         account = self._accounts.get(account_id)
-        return account is None or len(account.calls) < UNKNOWN_AT_ONCE_MAX
+        return account is None or account.available_nanos is None or len(account.calls) < UNKNOWN_AT_ONCE_MAX
 
     def begin(self, account_id: int, hold_id: str, amount_nanos: int, growth: Growth | None) -> int:
         """Count a call that is about to ask. Returns how much to ask for: less than a slice where money is scarce and
@@ -107,10 +110,18 @@ class Holding:
         """A hold was granted, or has grown to this total."""
         account = self._accounts[account_id]
         call = account.calls[hold_id]
+        if call.granted_nanos and granted_nanos > call.granted_nanos:
+            account.moved_s = clock.monotonic_s()
+            self._learn_growth(account_id, call, granted_nanos)
         account.held_nanos += granted_nanos - call.granted_nanos
         call.granted_nanos = granted_nanos
+        call.starves = False
         account.available_nanos = available_nanos
         self.wake(account_id)
+
+    def starves(self, account_id: int, hold_id: str) -> None:
+        """A hold could not grow: until it can, or ends, nobody new begins."""
+        self._accounts[account_id].calls[hold_id].starves = True
 
     def refused(self, account_id: int, hold_id: str, available_nanos: int | None = None) -> None:
         """No hold was granted."""
@@ -127,7 +138,7 @@ class Holding:
             account.available_nanos += call.granted_nanos - cost_nanos
         if call.growth is not None:
             self._learn((account_id, call.growth.kind), cost_nanos, whole=whole)
-        account.ended_s = clock.monotonic_s()
+        account.moved_s = clock.monotonic_s()
         self._leave(account_id, account, hold_id)
         self.wake(account_id)
 
@@ -142,7 +153,8 @@ class Holding:
         else:
             account.waiters.appendleft(waiter)
         try:
-            await asyncio.wait_for(waiter, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await waiter
         except TimeoutError:
             pass
         except asyncio.CancelledError:
@@ -190,6 +202,14 @@ class Holding:
             )
         expected = max(_with_margin(usual), growth.floor_nanos)
         return expected if growth.most_nanos is None else min(expected, growth.most_nanos)
+
+    def _learn_growth(self, account_id: int, call: _Call, granted_nanos: int) -> None:
+        """The short ones end first: those that go on correct what was learnt from them."""
+        if call.growth is None:
+            return
+        kind = (account_id, call.growth.kind)
+        if granted_nanos > _with_margin(self._usual_nanos.get(kind, granted_nanos)):
+            self._learn(kind, granted_nanos, whole=False)
 
     def _learn(self, kind: tuple[int, str], cost_nanos: int, *, whole: bool) -> None:
         """Up fast and down slowly: to expect too little cuts streams, to expect too much only makes calls wait."""

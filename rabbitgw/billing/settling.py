@@ -2,7 +2,8 @@
 
 A settle that Redis does not take in time goes to the spool on disk before the caller sees the last bytes of its
 answer. A release is kept in memory only: should this process die, the sweeper frees the hold by its lease.
-Repeating either is safe at any time; the scripts charge a hold once.
+Repeating either is safe at any time; the scripts charge a hold once. A settle whose hold Redis no longer knows is
+booked in PostgreSQL, apart from the others: one store being away holds up only what waits for it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from typing import Final, Literal, cast
 import orjson
 
 from rabbitgw import clock, telemetry
-from rabbitgw.billing.spool import Spool
-from rabbitgw.errors import InvariantBroken, RedisUnavailable, StoreError
+from rabbitgw.billing.spool import Spool, SpoolFailed
+from rabbitgw.errors import InvariantBroken, PostgresUnavailable, RedisUnavailable, StoreError
 from rabbitgw.scripts import Scripts
 
 RETRY_FIRST_S: Final = 0.02
 RETRY_MAX_S: Final = 0.5
-KEPT_RELEASES_MAX: Final = 100_000  # past it the oldest are left to their holds' maximum age
+DISK_WAIT_S: Final = 10.0  # a disk that takes longer is as good as one that refuses
+KEPT_IN_MEMORY_MAX: Final = 100_000  # not on disk; past it an end is left to its hold's maximum age
 BATCH_MAX: Final = 200  # kept endings tried at once
 
 
@@ -43,8 +45,13 @@ class NotInRedis(StoreError):
     """Redis knows nothing of this hold any more: the charge is to be booked in PostgreSQL by its id."""
 
 
+class NotYet(PostgresUnavailable):
+    """The books have not passed the events that may concern this call."""
+
+
 class Settler:
-    """book: books a settle whose hold Redis no longer knows, once by its id, straight into PostgreSQL."""
+    """book: books a settle whose hold Redis no longer knows, once by its id, straight into PostgreSQL. It raises
+    NotYet where others may be booked meanwhile."""
 
     def __init__(
         self,
@@ -58,18 +65,20 @@ class Settler:
         self._spool = spool
         self._book = book
         self._settle_wait_s = settle_wait_s
-        self._kept: dict[str, Ending] = {}
+        self._kept: dict[str, Ending] = {}  # for Redis
+        self._strays: dict[str, Ending] = {}  # for PostgreSQL
         self._wake = asyncio.Event()
 
     @property
     def kept(self) -> int:
         """Endings that are not through yet."""
-        return len(self._kept)
+        return len(self._kept) + len(self._strays)
 
     async def end(self, ending: Ending) -> None:
         """End the hold; when it returns, the end is in Redis or kept.
 
-        Raises: StoreError when a settle reached neither Redis nor the disk.
+        Raises: StoreError when a settle reached neither Redis nor the disk (it is tried on, while this process
+        lives); InvariantBroken.
         """
         deadline_s = clock.monotonic_s() + self._settle_wait_s
         retry_s = RETRY_FIRST_S
@@ -87,14 +96,21 @@ class Settler:
                     break
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, RETRY_MAX_S)
-        if ending.status != "released":
-            await self._spool.keep(ending.hold_id, orjson.dumps(asdict(ending)))
-        self.end_later(ending)
+        on_disk = False
+        try:
+            if ending.status != "released":
+                async with asyncio.timeout(DISK_WAIT_S):
+                    await self._spool.keep(ending.hold_id, orjson.dumps(asdict(ending)))
+                on_disk = True
+        except TimeoutError:
+            raise SpoolFailed(f"the disk did not take a record within {DISK_WAIT_S:g} s") from None
+        finally:
+            self.end_later(ending, on_disk=on_disk)
 
-    def end_later(self, ending: Ending) -> None:
+    def end_later(self, ending: Ending, *, on_disk: bool = False) -> None:
         """Keep an ending that needs no answer now, and try it in the background."""
-        if ending.status == "released" and len(self._kept) >= KEPT_RELEASES_MAX:
-            telemetry.error("release_dropped", hold_id=ending.hold_id)
+        if not on_disk and self.kept >= KEPT_IN_MEMORY_MAX:
+            telemetry.error("release_dropped", hold_id=ending.hold_id, status=ending.status)
             return
         self._kept[ending.hold_id] = ending
         self._wake.set()
@@ -102,7 +118,12 @@ class Settler:
     def adopt(self) -> None:
         """Take over what dead processes left in the spool. Called at start."""
         for record in self._spool.adopt():
-            ending = Ending(**orjson.loads(record))
+            try:
+                ending = Ending(**orjson.loads(record))
+            except (orjson.JSONDecodeError, TypeError) as error:
+                # of another version, say: it stays in the spool for people to look at
+                telemetry.error("invariant_broken", exc=error)
+                continue
             self._kept[ending.hold_id] = ending
         self._wake.set()
 
@@ -111,12 +132,14 @@ class Settler:
         stopping = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
-                await asyncio.wait(
-                    {stopping, asyncio.ensure_future(self._wake.wait())}, return_when=asyncio.FIRST_COMPLETED
-                )
+                waking = asyncio.ensure_future(self._wake.wait())
+                try:
+                    await asyncio.wait({stopping, waking}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    waking.cancel()
                 self._wake.clear()
                 await self.run_once()
-                if self._kept:
+                if self.kept:
                     await asyncio.wait({stopping}, timeout=RETRY_MAX_S)
                     self._wake.set()
         finally:
@@ -124,21 +147,26 @@ class Settler:
         await self.run_once()
 
     async def run_once(self) -> None:
-        """Try every kept ending once, in batches."""
+        """Try every kept ending once: in Redis by batches, in PostgreSQL one by one."""
         kept = list(self._kept.values())
         for at in range(0, len(kept), BATCH_MAX):
-            results = await asyncio.gather(*map(self._through, kept[at : at + BATCH_MAX]))
-            if not any(results):
-                return  # the store is still away; the rest would only wait for it too
+            answered = await asyncio.gather(*map(self._try_redis, kept[at : at + BATCH_MAX]))
+            if not any(answered):
+                break  # Redis is still away; the rest would only wait for it too
+        for ending in list(self._strays.values()):
+            if not await self._try_postgres(ending):
+                break
 
-    async def _through(self, ending: Ending) -> bool:
+    async def _try_redis(self, ending: Ending) -> bool:
+        """False: Redis could not be asked."""
         try:
-            try:
-                await self._send(ending)
-            except NotInRedis:
-                if ending.status != "released":
-                    await self._book(ending)
-        except StoreError:
+            await self._send(ending)
+        except NotInRedis:
+            self._kept.pop(ending.hold_id, None)
+            if ending.status != "released":
+                self._strays[ending.hold_id] = ending
+            return True
+        except RedisUnavailable:
             return False
         except InvariantBroken as error:
             # repeating it changes nothing; a settle stays in the spool, for people to look at
@@ -148,6 +176,23 @@ class Settler:
         self._kept.pop(ending.hold_id, None)
         if ending.status != "released":
             await self._spool.drop(ending.hold_id)
+        return True
+
+    async def _try_postgres(self, ending: Ending) -> bool:
+        """False: a store could not be asked."""
+        try:
+            await self._book(ending)
+        except NotYet:
+            return True
+        except StoreError:
+            return False
+        except Exception as error:
+            # the books refuse this one, which must not stop the line; it stays in the spool, for people to look at
+            telemetry.error("invariant_broken", exc=error, hold_id=ending.hold_id)
+            self._strays.pop(ending.hold_id, None)
+            return True
+        self._strays.pop(ending.hold_id, None)
+        await self._spool.drop(ending.hold_id)
         return True
 
     async def _send(self, ending: Ending) -> None:

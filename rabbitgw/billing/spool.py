@@ -9,6 +9,8 @@ line, which was never acknowledged, is skipped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import fcntl
 import os
 import queue
@@ -30,8 +32,14 @@ class SpoolFailed(StoreError):
 
 
 class _Append(NamedTuple):
-    line: bytes
+    record_id: str
+    record: bytes | None  # None: forget it
     done: asyncio.Future[None]
+
+    @property
+    def line(self) -> bytes:
+        record = None if self.record is None else self.record.decode()
+        return orjson.dumps({"id": self.record_id, "record": record}) + b"\n"
 
 
 class Spool:
@@ -42,6 +50,7 @@ class Spool:
         self._file: FileIO | None = None
         self._adopted: list[FileIO] = []
         self._ids: set[str] = set()
+        self._stored: set[str] = set()  # in our own file; the writer thread's
         self._queue: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop = asyncio.get_running_loop()
@@ -55,7 +64,7 @@ class Spool:
             raise SpoolFailed(f"the spool holds its limit of {PENDING_MAX} records")
         self._ids.add(record_id)
         try:
-            await self._append({"id": record_id, "record": record.decode()})
+            await self._append(record_id, record)
         except SpoolFailed:
             self._ids.discard(record_id)
             raise
@@ -66,29 +75,26 @@ class Spool:
             return
         self._ids.discard(record_id)
         try:
-            await self._append({"id": record_id, "record": None})
+            await self._append(record_id, None)
         except SpoolFailed:
             return  # it will be tried again after a restart, which changes nothing
         if not self._ids:
             self._forget_adopted()
 
     def adopt(self) -> list[bytes]:
-        """The records of processes that died. Their files are locked, and removed once nothing is left to do."""
+        """The records of processes that died. Their files stay locked until nothing is left to do, and are removed."""
         records: dict[str, bytes] = {}
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
-            if path == self._path:
-                continue
-            file = FileIO(path, "r+")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()  # its process lives
-                continue
-            self._adopted.append(file)
-            records.update(read_records(file.readall()))
+            file = None if path == self._path else _locked(path, wait=False)
+            if file is None:
+                continue  # our own, or its process lives
+            found = read_records(file.readall())
+            if found:
+                self._adopted.append(file)
+                records.update(found)
+            else:
+                _remove(file)
         self._ids.update(records)
-        if not records:
-            self._forget_adopted()
         return list(records.values())
 
     def close(self) -> None:
@@ -105,12 +111,12 @@ class Spool:
             self._file.close()
             self._file = None
 
-    async def _append(self, line: dict[str, str | None]) -> None:
+    async def _append(self, record_id: str, record: bytes | None) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="spool", daemon=True)
             self._thread.start()
         done = self._loop.create_future()
-        self._queue.put(_Append(orjson.dumps(line) + b"\n", done))
+        self._queue.put(_Append(record_id, record, done))
         await done
 
     def _write(self) -> None:
@@ -126,27 +132,68 @@ class Spool:
                 batch.append(item)
             failure: Exception | None = None
             try:
-                file = self._open()
-                file.write(b"".join(item.line for item in batch))
-                os.fsync(file.fileno())
-            except OSError as error:
+                self._store(batch)
+            except Exception as error:  # whatever it is, the thread must go on: others wait for it
                 failure = SpoolFailed(f"the spool {self._path.name} cannot be written: {error}")
             for item in batch:
                 self._loop.call_soon_threadsafe(finish, item.done, failure)
             if closing:
                 return
 
-    def _open(self) -> FileIO:
+    def _store(self, batch: list[_Append]) -> None:
         if self._file is None:
-            self._file = FileIO(self._path, "a+")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return self._file
+            self._file = _locked(self._path, wait=True)
+            assert self._file is not None
+        for item in batch:
+            if item.record is None:
+                self._stored.discard(item.record_id)
+            else:
+                self._stored.add(item.record_id)
+        if not self._stored:
+            self._file.truncate(0)  # all of it was dropped
+            return
+        data = b"".join(item.line for item in batch)
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, "only a part was written")
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._stored.difference_update(item.record_id for item in batch)
+            with contextlib.suppress(OSError):
+                self._file.truncate(size)  # a torn line would take the next one with it
+            raise
 
     def _forget_adopted(self) -> None:
         for file in self._adopted:
-            Path(str(file.name)).unlink(missing_ok=True)
-            file.close()
+            _remove(file)
         self._adopted.clear()
+
+
+def _locked(path: Path, *, wait: bool) -> FileIO | None:
+    """Open a spool and lock it. None, without `wait`, when its process lives or it has just been removed.
+
+    Between the opening and the lock another process may have adopted the file and removed it: what is written to it
+    then would be lost, so the file must still be there once it is locked.
+    """
+    while True:
+        try:
+            file = FileIO(path, "a+" if wait else "r+")
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
+
+
+def _remove(file: FileIO) -> None:
+    Path(str(file.name)).unlink(missing_ok=True)
+    file.close()
 
 
 def finish(done: asyncio.Future[None], failure: Exception | None) -> None:

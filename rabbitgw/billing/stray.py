@@ -2,7 +2,8 @@
 
 It happens when a settle could not be sent for longer than the mark of its end lives, or came after the epoch had
 changed. What expiry charged may still wait in the stream, so the consumer must have passed it first; until then
-the booking is refused and tried again. Redis learns of the charge as a negative credit of the wallet.
+the booking is refused and tried again. How far it must have come is read once per call: under load the stream is
+always ahead of the books. Redis learns of the charge as a negative credit of the wallet.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Final
 
 from rabbitgw import statements, telemetry
 from rabbitgw.billing import ledger
-from rabbitgw.billing.settling import Ending
+from rabbitgw.billing.settling import Ending, NotYet
 from rabbitgw.billing.usage_rows import StreamId, as_records, read_event
-from rabbitgw.errors import PostgresUnavailable, RedisReplyError
+from rabbitgw.errors import RedisReplyError
 from rabbitgw.keynames import KeyNames
 from rabbitgw.redis_link import RedisLink
 from rabbitgw.stores import Pool, transaction
@@ -21,22 +22,23 @@ from rabbitgw.stores import Pool, transaction
 NO_STREAM: Final = StreamId(0, 0)
 
 
-class NotYet(PostgresUnavailable):
-    """The books have not passed the events that may concern this call."""
-
-
 class StrayBooker:
     def __init__(self, pg: Pool, link: RedisLink, names: KeyNames) -> None:
         self._pg = pg
         self._link = link
         self._names = names
+        self._tips: dict[
+            str, StreamId
+        ] = {}  # of calls that were tried: where the stream stood at the first try
 
     async def book(self, ending: Ending) -> None:
         """Book the charge unless it is booked; of a call that expired, the difference.
 
         Raises: PostgresUnavailable, RedisUnavailable, NotYet: try again.
         """
-        tip = await self._stream_tip(ending.partition)
+        tip = self._tips.get(ending.hold_id)
+        if tip is None:
+            tip = self._tips[ending.hold_id] = await self._stream_tip(ending.partition)
         row, problem = read_event(
             ending.partition,
             NO_STREAM,
@@ -69,6 +71,7 @@ class StrayBooker:
                     -moved_nanos,
                     transaction_id,
                 )
+        del self._tips[ending.hold_id]
         telemetry.warn(
             "stray_booked",
             hold_id=ending.hold_id,

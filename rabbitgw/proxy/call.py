@@ -41,23 +41,41 @@ PRICED_FIELDS = frozenset(
 # Fields by which LiteLLM lets a request choose credentials, routes or bookkeeping: ours to decide.
 ROUTING_FIELDS = frozenset(
     {
+        "allowed_model_region",
         "api_base",
         "api_key",
         "api_version",
         "base_url",
+        "aws_access_key_id",
+        "aws_region_name",
+        "aws_secret_access_key",
+        "azure_ad_token",
         "custom_llm_provider",
+        "deployment_id",
         "disable_fallbacks",
         "extra_body",
         "extra_headers",
         "fallbacks",
         "guardrails",
+        "headers",
+        "litellm_call_id",
         "litellm_metadata",
         "litellm_params",
+        "litellm_session_id",
+        "litellm_trace_id",
         "mock_response",
         "mock_tool_calls",
         "mock_timeout",
         "model_list",
+        "no-log",
         "num_retries",
+        "organization",
+        "proxy_server_request",
+        "secret_fields",
+        "tags",
+        "vertex_credentials",
+        "vertex_location",
+        "vertex_project",
         "input_cost_per_token",
         "output_cost_per_token",
         "user_config",
@@ -68,6 +86,8 @@ ROUTING_FIELDS = frozenset(
 METADATA_ROUTING = frozenset({"tags", "user_id", "spend_logs_metadata", "model_group", "deployment"})
 CHOICES_MAX = 128
 OUTPUT_TOKENS_MAX = 10_000_000
+MODEL_CHARS_MAX = 256
+LONG_CACHE = re.compile(rb'"(?:t|\\u0074){2}(?:l|\\u006[cC])"')  # a member named ttl, escaped or not
 MANY_DIGITS = re.compile(rb"\d{19}")
 INT64_MAX = 2**63 - 1
 
@@ -89,10 +109,10 @@ class Call:
     media_bytes: int  # the bytes of it inside the body
 
     def limit_output(self, tokens: int) -> None:
-        """Lower (or set) the output limit in each field that the caller used, else in the dialect's newest one."""
+        """Lower the output limit in each field that the caller used, else set it in the dialect's newest one."""
         fields = [name for name in self.dialect.output_limit_fields if self.body.get(name) is not None]
         for name in fields or self.dialect.output_limit_fields[-1:]:
-            self.body[name] = tokens
+            self.body[name] = min(tokens, self.body.get(name) or tokens)
         self.output_limit = tokens
 
     def upstream_body(self, *, user: str, request_id: str) -> bytes:
@@ -126,11 +146,17 @@ def parse_call(dialect: Dialect, raw: bytes) -> Call:
             raise RequestInvalid(f"metadata.{name}: routing is the gateway's", field=f"metadata.{name}")
     choices = optional_count(body, "n", CHOICES_MAX) or 1
     model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise RequestInvalid("model: a non-empty string is required", field="model")
+    if not isinstance(model, str) or not 0 < len(model) <= MODEL_CHARS_MAX:
+        raise RequestInvalid(
+            f"model: a string of 1 to {MODEL_CHARS_MAX} characters is required", field="model"
+        )
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise RequestInvalid("messages: a non-empty list is required", field="messages")
+    optional(body, "service_tier", str)
+    for tool in optional(body, "tools", list) or ():
+        if not isinstance(tool, dict) or not isinstance(tool.get("type", ""), str):
+            raise RequestInvalid("tools: each must be an object with a type", field="tools")
     limits = [optional_count(body, field, OUTPUT_TOKENS_MAX) for field in dialect.output_limit_fields]
     stated = [limit for limit in limits if limit is not None]
     media, media_bytes = media_of(messages)
@@ -146,7 +172,7 @@ def parse_call(dialect: Dialect, raw: bytes) -> Call:
         output_limit=max(stated) if stated else None,
         media=media,
         media_bytes=media_bytes,
-        long_cache=b'"ttl"' in raw,
+        long_cache=LONG_CACHE.search(raw) is not None,
     )
 
 

@@ -13,14 +13,17 @@ import orjson
 
 from rabbitgw.errors import (
     AuthError,
+    Backlog,
     BalanceShort,
     BodyTooLarge,
     BudgetError,
     CallerError,
+    InvariantBroken,
     ModelNotFound,
     NotFound,
     RabbitError,
     StoreError,
+    UpstreamBudget,
     UpstreamOverloaded,
     UpstreamRateLimited,
     UpstreamRefusedUs,
@@ -44,6 +47,29 @@ class Dialect:
 
 CHAT = Dialect(OPENAI_CHAT, "/v1/chat/completions", ("max_tokens", "max_completion_tokens"))
 DIALECTS = (CHAT,)
+ANTHROPIC_SHAPE = Dialect(
+    "anthropic-messages", "/v1/messages", ("max_tokens",), anthropic=True
+)  # of errors only
+# What the providers' APIs have below /v1 and we do not sell.
+UNSOLD_PATHS = (
+    "assistants",
+    "audio",
+    "batches",
+    "completions",
+    "embeddings",
+    "files",
+    "fine_tuning",
+    "images",
+    "messages",
+    "moderations",
+    "realtime",
+    "rerank",
+    "responses",
+    "threads",
+    "uploads",
+    "vector_stores",
+    "videos",
+)
 
 
 def openai_type(error: RabbitError) -> str:
@@ -74,12 +100,21 @@ def anthropic_type(error: RabbitError) -> str:
     return "api_error"
 
 
+def shown_message(error: RabbitError) -> str:
+    """What a caller is told: nothing of the inside, which our own failures speak of."""
+    if isinstance(error, InvariantBroken):
+        return "an unexpected error; it has been logged"
+    if isinstance(error, StoreError) and not isinstance(error, Backlog):
+        return "a store of this gateway does not answer; try again soon"
+    return error.message
+
+
 def error_body(dialect: Dialect, error: RabbitError, request_id: str) -> bytes:
     """The JSON body of an error before the stream, in the caller's dialect."""
     if dialect.anthropic:
         shape: dict[str, object] = {
             "type": "error",
-            "error": {"type": anthropic_type(error), "message": error.message},
+            "error": {"type": anthropic_type(error), "message": shown_message(error)},
             "request_id": request_id,
         }
         return orjson.dumps(shape)
@@ -87,7 +122,7 @@ def error_body(dialect: Dialect, error: RabbitError, request_id: str) -> bytes:
     return orjson.dumps(
         {
             "error": {
-                "message": error.message,
+                "message": shown_message(error),
                 "type": openai_type(error),
                 "param": param,
                 "code": error.code,
@@ -118,7 +153,7 @@ def error_status(dialect: Dialect, error: RabbitError, balance_status: int) -> i
 def error_headers(error: RabbitError) -> list[tuple[str, str]]:
     """Headers that steer the SDKs' retries, and say when a window opens again."""
     headers: list[tuple[str, str]] = []
-    if isinstance(error, BudgetError | UpstreamRefusedUs | UpstreamTimeout):
+    if isinstance(error, BudgetError | UpstreamRefusedUs | UpstreamBudget | UpstreamTimeout):
         headers.append(("x-should-retry", "false"))
     if isinstance(error, WindowShort):
         headers.append(("x-rabbitgw-window-limit-nanos", str(error.limit_nanos)))

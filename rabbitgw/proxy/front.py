@@ -8,20 +8,43 @@ are ours; aiohttp keeps parsing, keep-alive and connections. What its parser ref
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from rabbitgw import clock
-from rabbitgw.errors import AuthError, BodyTooLarge, RequestInvalid
-from rabbitgw.proxy.dialects import DIALECTS, Dialect
+from rabbitgw import clock, telemetry
+from rabbitgw.errors import AuthError, BodyTooLarge, RequestInvalid, RouteNotPriced
+from rabbitgw.proxy.ask import Ask
+from rabbitgw.proxy.dialects import ANTHROPIC_SHAPE, DIALECTS, UNSOLD_PATHS, Dialect
 from rabbitgw.proxy.relay import Headers
-from rabbitgw.proxy.serve import Ask, Service
+from rabbitgw.proxy.serve import Service
 
 DRAIN_POLL_S = 0.01  # how often a slow client's buffer is looked at; only slow clients pay for it
 CALLER_REQUEST_ID_MAX = 128
 REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+class ParserLog(logging.Filter):
+    """Keeps what a parser choked on out of the log: the line that it quotes may hold a caller's key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.exc_info = None
+            record.levelno, record.levelname = logging.INFO, "INFO"  # nothing of ours is wrong
+        return True
+
+
+def server_log() -> logging.Logger:
+    """The log to give to aiohttp's server."""
+    log = logging.getLogger("rabbitgw.http")
+    if not log.filters:
+        log.addFilter(ParserLog())
+    return log
 
 
 class RawResponse(web.StreamResponse):
@@ -51,6 +74,7 @@ class AiohttpSink:
         "_request",
         "_stall_timeout_s",
         "_stalled_at_s",
+        "_unsent_bytes",
         "lost",
         "started",
         "status",
@@ -66,6 +90,7 @@ class AiohttpSink:
         self._on_drained: Callable[[], None] | None = None
         self._polling = False
         self._stalled_at_s = 0.0
+        self._unsent_bytes = 0  # at the last poll
         self._stall_timeout_s = stall_timeout_s
         self.lost = False
         self.started = False
@@ -77,6 +102,10 @@ class AiohttpSink:
         self._on_lost = on_lost
         if self.lost:
             on_lost()
+
+    def go_on(self) -> None:
+        """The request's body is wanted; for a client that waits to hear so."""
+        self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def start(self, status: int, headers: Headers, *, length: int | None) -> None:
         self.started = True
@@ -109,13 +138,15 @@ class AiohttpSink:
         transport = self._request.transport
         if transport is not None:
             transport.close()
+            # which waits for the client to take what was written; one that takes nothing would keep it for ever
+            self._loop.call_later(self._stall_timeout_s, transport.abort)
 
     def is_full(self) -> bool:
         if self.lost or not self._request.protocol.writing_paused:
             return False
         if not self._polling:
             self._polling = True
-            self._stalled_at_s = clock.monotonic_s()
+            self._unsent_bytes = 0
             self._loop.call_later(DRAIN_POLL_S, self._poll)
         return True
 
@@ -137,18 +168,21 @@ class AiohttpSink:
         transport.write(data)
 
     def _poll(self) -> None:
-        if self.lost or not self._request.protocol.writing_paused:
-            self._polling = False
-            if self._on_drained is not None:
-                self._on_drained()
-        elif clock.monotonic_s() - self._stalled_at_s > self._stall_timeout_s:
-            self._polling = False
-            self.cut()
+        transport = self._request.transport
+        if transport is not None and self._request.protocol.writing_paused and not self.lost:
+            unsent_bytes = transport.get_write_buffer_size()
+            if unsent_bytes != self._unsent_bytes:  # it takes some, however slowly
+                self._unsent_bytes = unsent_bytes
+                self._stalled_at_s = clock.monotonic_s()
+            if clock.monotonic_s() - self._stalled_at_s <= self._stall_timeout_s:
+                self._loop.call_later(DRAIN_POLL_S, self._poll)
+                return
+            self._keep_alive = False
+            transport.abort()  # what it did not take is not kept for it
             self.connection_lost()
-            if self._on_drained is not None:
-                self._on_drained()
-        else:
-            self._loop.call_later(DRAIN_POLL_S, self._poll)
+        self._polling = False
+        if self._on_drained is not None:
+            self._on_drained()
 
 
 class Front:
@@ -160,8 +194,13 @@ class Front:
         self._draining = False
 
     def routes(self) -> list[web.RouteDef]:
-        routes = [web.post(dialect.path, self._handler(dialect)) for dialect in DIALECTS]
-        return [*routes, web.get("/v1/models", self._models)]
+        routes = [
+            web.post(dialect.path, self._handler(dialect), expect_handler=expect_later)
+            for dialect in DIALECTS
+        ]
+        # no HEAD: an answer written past aiohttp would have a body
+        unsold = web.post(f"/v1/{{unsold:(?:{'|'.join(UNSOLD_PATHS)})(?:/.*)?}}", self._unsold)
+        return [*routes, web.get("/v1/models", self._models, allow_head=False), unsold]
 
     def _handler(self, dialect: Dialect) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -180,39 +219,66 @@ class Front:
         except asyncio.CancelledError:
             client.connection_lost()
             raise
+        except Exception as error:  # aiohttp would answer it, in the middle of an answer
+            telemetry.error("request_failed", exc=error)
+            client.cut()
         return client.response()
 
     async def _serve(self, dialect: Dialect, request: web.Request, client: AiohttpSink) -> None:
-        ask = Ask(dialect=dialect, caller_request_id=caller_request_id(request))
+        caller_id = caller_request_id(request)
         try:
-            ask.secret = credential(request)
-            ask.raw = await self._read(request)
-        except (AuthError, RequestInvalid, BodyTooLarge) as error:
-            self._service.refuse(ask, client, error)
+            secret = credential(request)
+        except (AuthError, RequestInvalid) as error:
+            self._service.refuse(Ask(dialect, caller_id), client, error)
             return
-        except (OSError, asyncio.IncompleteReadError, web.HTTPException):
-            client.connection_lost()
-            return
-        await self._service.serve(ask, client)
+        await self._service.serve(
+            Ask(dialect, caller_id, secret, partial(self._read, request, client)), client
+        )
 
-    async def _read(self, request: web.Request) -> bytes:
+    async def _read(self, request: web.Request, client: AiohttpSink) -> bytes:
+        """The body; kept nowhere else, for a stream may live long.
+
+        Raises: BodyTooLarge, RequestInvalid.
+        """
         limit = self._service.settings.body_bytes_max
+        too_large = BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
         if (request.content_length or 0) > limit:
-            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
+            raise too_large
+        if request.headers.get("expect", "").lower() == "100-continue" and request.version >= (1, 1):
+            client.go_on()
+        pieces = []
+        size = 0
         try:
-            return await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes") from None
+            async for piece in request.content.iter_any():
+                size += len(piece)
+                if size > limit:
+                    raise too_large
+                pieces.append(piece)
+        except BodyTooLarge:
+            raise
+        except (
+            Exception
+        ) as error:  # aiohttp has one for each thing that can be wrong, and for a client that left
+            raise RequestInvalid(f"the body cannot be read ({type(error).__name__})") from None
+        return b"".join(pieces)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        ask = Ask(dialect=DIALECTS[0], caller_request_id=caller_request_id(request))
+        dialect, caller_id = DIALECTS[0], caller_request_id(request)
         client = self._sink(request)
         try:
-            ask.secret = credential(request)
+            ask = Ask(dialect, caller_id, credential(request))
         except (AuthError, RequestInvalid) as error:
-            self._service.refuse(ask, client, error)
+            self._service.refuse(Ask(dialect, caller_id), client, error)
         else:
             await self._service.models(ask, client)
+        return client.response()
+
+    async def _unsold(self, request: web.Request) -> web.StreamResponse:
+        """A path of a provider's API that has no price: refused, not passed free."""
+        client = self._sink(request)
+        dialect = ANTHROPIC_SHAPE if request.path.startswith("/v1/messages") else DIALECTS[0]
+        error = RouteNotPriced(f"{request.path} is not sold here: it has no price")
+        self._service.refuse(Ask(dialect, caller_request_id(request)), client, error)
         return client.response()
 
     def _sink(self, request: web.Request) -> AiohttpSink:
@@ -222,8 +288,16 @@ class Front:
     async def drain(self, timeout_s: float) -> None:
         """Wait until the running answers have ended and are settled, at most `timeout_s` seconds."""
         self._draining = True
-        if self._running:
-            await asyncio.wait(self._running, timeout=timeout_s)
+        deadline_s = clock.monotonic_s() + timeout_s
+        # connections that are open may still bring requests, which are answered with Connection: close
+        while self._running and (left_s := deadline_s - clock.monotonic_s()) > 0:
+            await asyncio.wait(self._running, timeout=left_s)
+
+
+async def expect_later(request: web.Request) -> None:
+    """`Expect: 100-continue` is answered once the key and the length are known to be good (`Front._read`)."""
+    if request.headers.get("expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text=f"Unknown Expect: {request.headers.get('expect')}")
 
 
 def credential(request: web.Request) -> str:

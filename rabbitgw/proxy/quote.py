@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rabbitgw.billing.admission import Hold, Terms
-from rabbitgw.billing.holding import Growth
 from rabbitgw.billing.hold_bounds import (
     input_bound_nanos,
     input_tokens_bound,
@@ -20,6 +19,7 @@ from rabbitgw.billing.hold_bounds import (
     prompt_tokens_max,
     tools_bound_nanos,
 )
+from rabbitgw.billing.holding import Growth
 from rabbitgw.billing.prices import Price, unpriced_parts
 from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
@@ -52,6 +52,7 @@ class Quote:
             return
         tokens = self._tokens_granted(hold)
         if tokens is not None and (tokens < (self.output_tokens_max or tokens + 1) or self.limit_is_ours):
+            assert tokens >= call.choices  # no offer passes with less (USEFUL_TOKENS)
             call.limit_output(tokens // call.choices)
 
     def shortfall_nanos(self, hold: Hold) -> int:
@@ -62,7 +63,8 @@ class Quote:
 
     def headers(self, call: Call, hold: Hold) -> Headers:
         """Say so when the output was limited to what the wallet granted."""
-        if call.stream or hold.granted_nanos >= self.offers[0].amount_nanos:
+        tokens = None if call.stream else self._tokens_granted(hold)
+        if tokens is None or self.output_tokens_max is None or tokens >= self.output_tokens_max:
             return []
         return [(b"x-rabbitgw-max-tokens", str(call.output_limit).encode())]
 

@@ -11,8 +11,8 @@ import enum
 from collections.abc import Callable
 from typing import Protocol
 
-from rabbitgw import clock
-from rabbitgw.errors import UpstreamError
+from rabbitgw import clock, telemetry
+from rabbitgw.errors import UpstreamError, UpstreamGarbled
 from rabbitgw.proxy.meter.plain import PlainReader
 from rabbitgw.proxy.meter.stream import StreamReader
 from rabbitgw.proxy.upstream_exchange import Exchange
@@ -72,7 +72,6 @@ class Relay:
 
     __slots__ = (
         "_aborted",
-        "_ended_cleanly",
         "_exchange",
         "_held_up",
         "_kept",
@@ -108,7 +107,6 @@ class Relay:
         self.upstream_ended = ended
         self._exchange: Exchange | None = None
         self._aborted = False
-        self._ended_cleanly = False
         self._kept = b""  # read from upstream, and not covered by the hold yet
         self.status = 0
         self.headers: Headers = []
@@ -129,39 +127,35 @@ class Relay:
         self.first_byte_ms = clock.now_ms()
         if 200 <= status < 300:
             self._started = self.on_start(self, status, headers)
+            if not self._started:
+                self.stop(Outcome.REFUSED)  # nothing of its body is of use
 
     def on_body(self, piece: bytes) -> None:
         if not self._started:
-            room = ERROR_BODY_BYTES_MAX - len(self.error_body)
-            self.error_body += piece[:room]
-        elif self._kept:
+            self.error_body += piece[: ERROR_BODY_BYTES_MAX - len(self.error_body)]
+            if len(self.error_body) >= ERROR_BODY_BYTES_MAX:
+                self.stop(Outcome.REFUSED)
+        elif self._held_up:
             self._kept += piece  # reading is paused: what comes now was read before, 64 KiB at most
-        elif self._meter is None or self._meter.room_tokens() > len(piece) // BYTES_PER_TOKEN_LEAST:
-            self._pass(piece)
-        else:
+        elif self._meter is not None and self._meter.room_tokens() <= len(piece) // BYTES_PER_TOKEN_LEAST:
             self._pass_by_events(piece)
+        elif not self._pass(piece):
+            self._hold_up(b"")  # it was more than its size gave away
 
     def on_end(self) -> None:
-        self._ended_cleanly = True
-        if not self.upstream_ended.done():
-            self.upstream_ended.set_result(None)
+        self._set_ended()
         if not self._started:
             self._resolve(Outcome.REFUSED)
-            return
-        if self._kept:
-            return  # `resume_for_money` comes here again
-        rest = self.reader.end()
-        if rest:
-            self.client.write(rest)
-        self._resolve(Outcome.WHOLE)
+        elif not self._kept:  # else `resume_for_money` concludes
+            self._conclude()
 
     def on_fail(self, error: UpstreamError) -> None:
-        self.error = error
-        if self._started and self.stream is not None:
-            self.stream.end()  # a last event that nothing terminated may still state the usage
-        if not self.upstream_ended.done():
-            self.upstream_ended.set_result(None)
-        self._resolve(Outcome.BROKE)
+        self.error = self.error or error
+        self._set_ended()
+        if not self._started:
+            self._resolve(Outcome.BROKE)
+        elif not self._kept:
+            self._conclude()
 
     # What the client's side, the slices and serve.py call
 
@@ -178,12 +172,15 @@ class Relay:
         self._update_reading()
 
     def resume_for_money(self) -> None:
+        """What is held covers more now."""
         self._held_up = False
         kept, self._kept = self._kept, b""
-        if kept and not self.outcome.done():
+        if self.outcome.done():
+            return
+        if kept:
             self._pass_by_events(kept)
-        if not self._kept and self._ended_cleanly:
-            self.on_end()
+        if not self._kept and self.upstream_ended.done():
+            self._conclude()
         self._update_reading()
 
     def stop(self, outcome: Outcome) -> None:
@@ -196,8 +193,12 @@ class Relay:
         self._aborted = True
         if self._exchange is not None:
             self._exchange.abort()
-        if not self.upstream_ended.done():
-            self.upstream_ended.set_result(None)
+        self._set_ended()
+
+    @property
+    def paused(self) -> bool:
+        """Upstream is not being read: nothing can be concluded from its silence."""
+        return self._stalled or self._held_up
 
     @property
     def started(self) -> bool:
@@ -207,6 +208,25 @@ class Relay:
     def _resolve(self, outcome: Outcome) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
+
+    def _set_ended(self) -> None:
+        if not self.upstream_ended.done():
+            self.upstream_ended.set_result(None)
+
+    def _conclude(self) -> None:
+        """All that upstream sent has been passed on. A reader that fails here must not leave the call open."""
+        try:
+            rest = self.reader.end()  # of a stream: a last event that nothing terminated may state the usage
+        except Exception as error:
+            telemetry.error("invariant_broken", exc=error)
+            self.error = self.error or UpstreamGarbled("upstream's answer could not be read")
+            rest = b""
+        if self.error is not None:
+            self._resolve(Outcome.BROKE)
+            return
+        if rest:
+            self.client.write(rest)
+        self._resolve(Outcome.WHOLE)
 
     def _pass(self, piece: bytes) -> bool:
         """Give a piece to the reader and what it lets go to the client. False: the money held is used up."""
@@ -233,11 +253,16 @@ class Relay:
             if end < len(EVENT_END):
                 end = len(piece)
             if not self._pass(piece[start:end]):
-                self._kept = piece[end:]
-                self._held_up = True
-                self._update_reading()
+                self._hold_up(piece[end:])
                 return
             start = end
+
+    def _hold_up(self, rest: bytes) -> None:
+        """Wait for money with what the hold does not cover yet; nothing is waited for once the call is decided."""
+        if not self.outcome.done():
+            self._held_up = True
+            self._kept = rest
+            self._update_reading()
 
     def _pause_for_client(self) -> None:
         self._stalled = True
@@ -247,7 +272,7 @@ class Relay:
         exchange = self._exchange
         if exchange is None:
             return
-        if self._stalled or self._held_up:
+        if self.paused:
             exchange.pause()
         else:
             exchange.resume()

@@ -1,7 +1,9 @@
 """How far a stream may run on the money that is held for it, and how more is held ahead of need.
 
 A stream holds its input and one slice of output, or less where money is scarce (billing/holding.py). Half a slice
-before that is used up, the next slice is asked for; a hold that began small grows by doubling. If the answer is late, reading upstream waits for it; if there is none to be had, the stream ends at what is held.
+before that is used up, the next slice is asked for; a hold that began small grows by doubling. If the answer is late,
+reading upstream waits for it; if there is none to be had, the stream ends at what is held. A refusal ahead of need is
+not the last word: once more is asked where the hold is used up.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from rabbitgw import clock
+from rabbitgw import clock, telemetry
 from rabbitgw.billing.admission import Hold, Till
-from rabbitgw.errors import BudgetError, RabbitError, StoreError
+from rabbitgw.errors import BudgetError, InvariantBroken, RabbitError, StoreError
 from rabbitgw.money import TOKENS_PER_MTOK, ceil_div
 from rabbitgw.proxy.quote import Quote
 
@@ -28,6 +30,7 @@ class Slices:
 
     __slots__ = (
         "_ask_at",
+        "_closed",
         "_hidden",
         "_hidden_milli_per_ms",
         "_hold",
@@ -60,6 +63,7 @@ class Slices:
         self.refusal: RabbitError | None = None
         self._limit = 0
         self._ask_at = 0
+        self._closed = False
         self._set_limit()
 
     def bind(self, on_more: Callable[[], None], on_spent: Callable[[], None]) -> None:
@@ -70,7 +74,7 @@ class Slices:
     def seen(self, delivered_tokens: int) -> bool:
         self._visible = delivered_tokens
         used = delivered_tokens + self._hidden
-        if used < self._ask_at:
+        if used < self._ask_at or self._closed:
             return True
         if self._task is None and self.refusal is None:
             self._task = asyncio.get_running_loop().create_task(self._extend())
@@ -83,16 +87,21 @@ class Slices:
     def room_tokens(self) -> int:
         return self._limit - self._visible - self._hidden
 
-    def tick(self, now_ms: int) -> None:
-        """Count what a reasoning model may have produced unseen since the last tick without visible output."""
-        if self._visible == self._last_seen:
+    def tick(self, now_ms: int, *, paused: bool = False) -> None:
+        """Count what a reasoning model may have produced unseen since the last tick without visible output.
+
+        `paused`: upstream is not being read, so that nothing could be seen.
+        """
+        if self._visible == self._last_seen and not paused:
             self._hidden += (now_ms - self._seen_ms) * self._hidden_milli_per_ms // 1000
             self.seen(self._visible)
         self._last_seen = self._visible
         self._seen_ms = now_ms
 
     async def close(self) -> None:
-        """Let an extension under way end, so that nothing of this hold is in flight when it is settled."""
+        """No extension begins any more; one under way is given up. What it sent already reaches Redis before the
+        settle does, or finds no hold."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -117,9 +126,14 @@ class Slices:
             while self._visible + self._hidden >= self._ask_at:
                 await self._hold_next_slice()
                 self._set_limit()
-        except RabbitError as error:
-            self.refusal = error
+        except (BudgetError, StoreError) as error:
             self._ask_at = self._limit  # from here only the end of the hold matters
+            if self._visible + self._hidden >= self._limit:
+                self.refusal = error
+        except Exception as error:  # a stream that waits for an answer must get one
+            telemetry.error("invariant_broken", exc=error, hold_id=self._hold.hold_id)
+            self._ask_at = self._limit
+            self.refusal = InvariantBroken("a hold could not be extended")
         finally:
             self._task = None
         if self._visible + self._hidden < self._limit:

@@ -12,9 +12,12 @@ from typing import Any, Final
 import orjson
 
 from rabbitgw.errors import (
+    BodyTooLarge,
+    CallerError,
     ModelNotFound,
     RabbitError,
     RequestInvalid,
+    UpstreamBudget,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamRateLimited,
@@ -37,7 +40,7 @@ def refusal(status: int, headers: Headers, body: bytes) -> RabbitError:
     if status in (401, 403) or kind in OUR_KEY_TYPES:
         return UpstreamRefusedUs("upstream refused the gateway's own credentials; the operator has been told")
     if kind == "budget_exceeded":
-        return UpstreamOverloaded("upstream's own budget is used up; the operator has been told")
+        return UpstreamBudget("upstream's own budget is used up; the operator has been told")
     if status == 429:
         if "no deployments available" in message.lower():
             return UpstreamOverloaded("upstream has no deployment available", retry_after_s=retry_after_s)
@@ -47,10 +50,19 @@ def refusal(status: int, headers: Headers, body: bytes) -> RabbitError:
     if status in (503, 529):
         return UpstreamOverloaded("upstream is overloaded", retry_after_s=retry_after_s)
     if status == 404:
-        return ModelNotFound(message or "upstream does not know this model", field="model")
+        return quoted(ModelNotFound(message or "upstream does not know this model", field="model"))
+    if status == 413:
+        return quoted(BodyTooLarge(message or "the body is larger than upstream takes"))
     if 400 <= status < 500:
-        return RequestInvalid(message or f"upstream refused the request with status {status}", field=param)
+        said = message or f"upstream refused the request with status {status}"
+        return quoted(RequestInvalid(said, field=param))
     return UpstreamError(f"upstream failed with status {status}")
+
+
+def quoted(error: CallerError) -> CallerError:
+    """The message is upstream's own."""
+    error.quotes_upstream = True
+    return error
 
 
 def read_error(body: bytes) -> tuple[str, str, str | None]:

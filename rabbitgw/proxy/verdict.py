@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
 
+from rabbitgw import telemetry
 from rabbitgw.billing.usage import Usage
 from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.meter.estimate import (
@@ -27,6 +28,7 @@ from rabbitgw.proxy.meter.plain import PlainReader
 from rabbitgw.proxy.meter.stream import StreamReader
 from rabbitgw.proxy.relay import Outcome, Relay
 
+CODE_CHARS_MAX: Final = 64
 SETTLED: Final = "settled"
 PARTIAL: Final = "partial"
 
@@ -53,7 +55,14 @@ async def judge(outcome: Outcome, relay: Relay, call: Call) -> Verdict:
 
 def estimates(call: Call, reader: StreamReader | PlainReader) -> tuple[int, int]:
     """(input tokens, output tokens), as well as they can be told without the provider's word."""
-    count = counter()
+    try:
+        return counts(call, reader, counter())
+    except Exception as error:  # a tokenizer that stumbles over a text
+        telemetry.error("request_failed", exc=error)
+        return counts(call, reader, by_bytes)
+
+
+def counts(call: Call, reader: StreamReader | PlainReader, count: Count) -> tuple[int, int]:
     return estimate_input_tokens(call.body, count), estimate_output_tokens(reader.output_sample(), count)
 
 
@@ -64,11 +73,13 @@ def counter() -> Count:
 
 
 def error_code(outcome: Outcome, relay: Relay) -> str | None:
+    """Why it is not whole, as far as the answer itself says."""
     if outcome is Outcome.BROKE and relay.error is not None:
         return relay.error.code
     if outcome is Outcome.LEFT:
         return "client_left"
-    if outcome is Outcome.SPENT:
-        return "budget_exceeded"
     said = relay.reader.error
-    return str(said.get("code") or said.get("type") or "upstream_error") if said is not None else None
+    if said is None:
+        return None
+    code = said.get("code") or said.get("type")
+    return code[:CODE_CHARS_MAX] if isinstance(code, str) else "upstream_error"

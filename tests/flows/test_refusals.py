@@ -146,7 +146,12 @@ async def test_nothing_of_ours_and_nothing_unknown_goes_upstream(
         ),
         (Refuse(429, headers={"llm_provider-retry-after": "3"}), 429, "rate_limit_exceeded", None),
         (Refuse(429, {"error": {"message": "No deployments available"}}), 503, "overloaded", None),
-        (Refuse(422, {"error": {"message": "x", "type": "budget_exceeded"}}), 503, "overloaded", None),
+        (
+            Refuse(422, {"error": {"message": "x", "type": "budget_exceeded"}}),
+            503,
+            "upstream_budget",
+            "false",
+        ),
         (
             Refuse(400, {"error": {"message": "bad temperature", "param": "temperature"}}),
             400,
@@ -172,3 +177,19 @@ async def test_upstreams_refusal_is_released_and_mapped(
     assert (bill["status"], bill["cost_nanos"]) == ("released", 0)
     assert (await house.wallet())["balance_nanos"] == 10_000_000_000
     await assert_books_balance(house)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/embeddings", "/v1/responses", "/v1/images/generations", "/v1/completions"]
+)
+async def test_a_path_without_a_price_is_not_passed_free(
+    house: House, upstream: FakeUpstream, path: str
+) -> None:
+    reply = await house.post(BODY, path=path)
+    assert (reply.status, reply.json()["error"]["code"]) == (404, "endpoint_not_priced")
+    assert upstream.requests == []
+
+
+async def test_an_unsold_path_of_the_other_dialect_is_refused_in_its_shape(house: House) -> None:
+    reply = await house.post(BODY, path="/v1/messages")
+    assert (reply.status, reply.json()["error"]["type"]) == (404, "not_found_error")

@@ -64,6 +64,13 @@ def test_a_body_that_cannot_be_read_is_refused(raw: bytes, field: str | None) ->
         ({"fallbacks": ["m2"]}, "fallbacks"),
         ({"metadata": {"tags": ["x"]}}, "metadata.tags"),
         ({"metadata": "x"}, "metadata"),
+        ({"tags": ["premium"]}, "tags"),
+        ({"deployment_id": "d"}, "deployment_id"),
+        ({"service_tier": 5}, "service_tier"),
+        ({"tools": "all"}, "tools"),
+        ({"tools": ["x"]}, "tools"),
+        ({"tools": [{"type": ["function"]}]}, "tools"),
+        ({"model": "m" * 257}, "model"),
     ],
 )
 def test_a_field_that_cannot_be_obeyed_is_named(fields: dict[str, Any], named: str) -> None:
@@ -93,6 +100,19 @@ def test_both_limits_are_lowered_when_the_caller_used_both() -> None:
     call.limit_output(7)
     assert call.body["max_tokens"] == 7
     assert call.body["max_completion_tokens"] == 7
+
+
+def test_a_limit_of_the_callers_own_is_never_raised() -> None:
+    call = parsed(max_tokens=10, max_completion_tokens=200)
+    call.limit_output(50)
+    assert (call.body["max_tokens"], call.body["max_completion_tokens"]) == (10, 50)
+
+
+@pytest.mark.parametrize("name", [b"ttl", b"\\u0074tl", b"t\\u0074\\u006C"])
+def test_a_cache_that_is_kept_longer_is_seen_however_its_name_is_written(name: bytes) -> None:
+    raw = b'{"model":"m","messages":[{"role":"user","content":"hi","cache_control":{"%b":"1h"}}]}' % name
+    assert parse_call(CHAT, raw).long_cache
+    assert not parsed().long_cache
 
 
 def test_what_leaves_is_what_was_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -88,6 +89,16 @@ def test_a_plain_call_without_any_known_limit_is_given_ours() -> None:
     assert offer.offers[0].amount_nanos == 1_000_000 + 81_920_000  # 8192 tokens
     offer.apply(call, hold(0, 82_920_000))
     assert call.body["max_completion_tokens"] == 8192
+
+
+def test_less_than_the_bound_that_still_pays_for_all_the_output_limits_nothing() -> None:
+    price = price_from_text("m", {"input": "2", "output": "10"})
+    call, offer = quoted(replace(price, max_output_tokens=30))
+    assert offer.offers[0].amount_nanos == 1_000_000 + 300_000
+    last = hold(2, 1_200_000)  # the last money: the plain estimate of the input leaves 70 tokens
+    offer.apply(call, last)
+    assert call.output_limit is None
+    assert offer.headers(call, last) == []
 
 
 def test_a_free_model_holds_nothing() -> None:

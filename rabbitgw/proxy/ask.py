@@ -1,0 +1,60 @@
+"""What a request is on its way: asked for, then admitted. Plain records that the steps of the hot path hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from rabbitgw import clock
+from rabbitgw.billing.admission import Hold
+from rabbitgw.billing.keyring import KeyRecord
+from rabbitgw.billing.prices import Price
+from rabbitgw.proxy.call import Call
+from rabbitgw.proxy.dialects import Dialect
+from rabbitgw.proxy.quote import Quote
+from rabbitgw.proxy.relay import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a front knows of a request before its body: who asks, in which dialect.
+
+    `read` gives the body. It is called once, after the key was found good, and raises a CallerError.
+    """
+
+    dialect: Dialect
+    caller_request_id: str | None
+    secret: str = ""
+    read: Callable[[], Awaitable[bytes]] | None = None
+    request_id: str = field(default_factory=clock.new_id)  # ours: of the hold, the bill line and the export
+
+    @property
+    def shown_id(self) -> str:
+        return self.caller_request_id or self.request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A call with a hold: everything that is needed to forward it and to end it. The body as received is gone."""
+
+    ask: Ask
+    call: Call
+    price: Price
+    quote: Quote
+    hold: Hold
+    facts: dict[str, object]
+
+    @property
+    def key(self) -> KeyRecord:
+        """The key as it was when the hold was granted."""
+        return self.hold.key
+
+
+def ids(ask: Ask) -> Headers:
+    """The request ids of an answer: openai reads x-request-id, anthropic request-id; the third is always ours."""
+    shown = ask.shown_id.encode()
+    return [
+        (b"x-request-id", shown),
+        (b"request-id", shown),
+        (b"x-rabbitgw-request-id", ask.request_id.encode()),
+    ]

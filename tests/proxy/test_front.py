@@ -1,0 +1,358 @@
+"""The front on raw sockets: framing, bodies of every kind, slow and vanishing clients, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from rabbitgw.config import Settings
+from rabbitgw.errors import AuthError, CallerError
+from rabbitgw.proxy.ask import Ask
+from rabbitgw.proxy.front import AiohttpSink, Front, server_log
+from rabbitgw.proxy.relay import Client
+from rabbitgw.proxy.serve import Service
+from tests.loops import until
+
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer good\r\n"
+Answer = Callable[[Client, bytes], Awaitable[None]]
+
+
+async def whole(client: Client, body: bytes) -> None:
+    """Answers with the body's length."""
+    said = b"%d" % len(body)
+    client.start(200, [], length=len(said))
+    client.write(said)
+    client.finish()
+
+
+class Scripted(Service):
+    """A service whose answers the test gives; refusals are the real ones."""
+
+    def __init__(self, settings: Settings, answer: Answer) -> None:
+        self.settings = settings
+        self.answer = answer
+        self.bodies: list[bytes] = []
+
+    async def serve(self, ask: Ask, client: Client) -> None:
+        try:
+            if ask.secret != "good":
+                raise AuthError("this API key is not valid")
+            assert ask.read is not None
+            body = await ask.read()
+        except CallerError as error:
+            self.refuse(ask, client, error)
+            return
+        self.bodies.append(body)
+        await self.answer(client, body)
+
+    async def models(self, ask: Ask, client: Client) -> None:
+        await whole(client, b"")
+
+
+class Served:
+    def __init__(self, front: Front, service: Scripted, port: int) -> None:
+        self.front = front
+        self.service = service
+        self.port = port
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    async def exchange(self, *sent: bytes) -> bytes:
+        """Everything that comes back until the server closes."""
+        async with self.connection() as (reader, writer), asyncio.timeout(20):
+            for piece in sent:
+                writer.write(piece)
+            return await reader.read()
+
+
+@asynccontextmanager
+async def served(answer: Answer = whole, **settings: Any) -> AsyncIterator[Served]:
+    service = Scripted(Settings.load(**settings), answer)
+    front = Front(service)
+    app = web.Application()
+    app.add_routes(front.routes())
+    runner = web.AppRunner(
+        app, logger=server_log(), access_log=None, handler_cancellation=True, shutdown_timeout=1.0
+    )
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield Served(front, service, runner.addresses[0][1])
+    finally:
+        await front.drain(5.0)
+        await runner.cleanup()
+
+
+def post(body: bytes, *lines: bytes) -> bytes:
+    return (
+        POST + b"".join(line + b"\r\n" for line in lines) + b"content-length: %d\r\n\r\n" % len(body) + body
+    )
+
+
+LAST = b"connection: close"
+
+
+async def test_two_requests_at_once_on_one_connection_are_answered_in_order() -> None:
+    async with served() as house:
+        said = await house.exchange(post(b"abc"), post(b"abcdefgh", LAST))
+    assert [part[:1] for part in said.split(b"\r\n\r\n")[1:]] == [b"3", b"8"]
+
+
+async def test_a_chunked_body_is_read_whole() -> None:
+    async with served() as house:
+        said = await house.exchange(
+            POST + LAST + b"\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", b"2\r\nde\r\n0\r\n\r\n"
+        )
+        assert house.service.bodies == [b"abcde"]
+    assert said.endswith(b"\r\n\r\n5")
+
+
+async def test_a_compressed_body_is_read_as_what_it_says() -> None:
+    async with served() as house:
+        await house.exchange(post(gzip.compress(b"hello"), b"content-encoding: gzip", LAST))
+        assert house.service.bodies == [b"hello"]
+
+
+async def test_a_body_that_grows_beyond_the_limit_when_inflated_is_413() -> None:
+    async with served(body_bytes_max=100_000) as house:
+        said = await house.exchange(post(gzip.compress(b"x" * 10_000_000), b"content-encoding: gzip", LAST))
+        assert house.service.bodies == []
+    assert said.startswith(b"HTTP/1.1 413 ")
+    assert b'"code":"request_too_large"' in said
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        post(b"this is no gzip at all", b"content-encoding: gzip", LAST),
+        POST + LAST + b"\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc\r\n",
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_400(sent: bytes) -> None:
+    async with served() as house:
+        said = await house.exchange(sent)
+        assert house.service.bodies == []
+    assert said.split()[1] == b"400"  # by us, or by aiohttp where it saw it with the head
+    assert said.count(b"HTTP/1.") == 1
+
+
+async def test_a_length_beyond_the_limit_is_refused_before_the_body_comes() -> None:
+    async with served(body_bytes_max=2000) as house, house.connection() as (reader, writer):
+        writer.write(POST + b"content-length: 5000\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_continue_is_said_once_to_a_client_with_a_good_key_and_length() -> None:
+    async with served() as house, house.connection() as (reader, writer):
+        writer.write(POST + b"expect: 100-continue\r\ncontent-length: 3\r\nconnection: close\r\n\r\n")
+        async with asyncio.timeout(20):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"abc")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("key", "length", "status"), [(b"bad", 3, b"401"), (b"good", 5_000, b"413"), (b"", 3, b"401")]
+)
+async def test_continue_is_not_said_to_a_request_that_is_refused(
+    key: bytes, length: int, status: bytes
+) -> None:
+    async with served(body_bytes_max=2000) as house, house.connection() as (reader, writer):
+        writer.write(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n"
+            b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % (key, length)
+        )
+        async with asyncio.timeout(20):
+            assert (await reader.readline()).split()[1] == status
+
+
+async def test_another_expectation_fails() -> None:
+    async with served() as house:
+        said = await house.exchange(post(b"abc", b"expect: the-unexpected", LAST))
+    assert said.startswith(b"HTTP/1.1 417 ")
+
+
+@pytest.mark.parametrize("path", [b"/v1/models", b"/v1/chat/completions"])
+async def test_head_is_refused_and_has_no_body_to_confuse_the_next_answer(path: bytes) -> None:
+    async with served() as house:
+        said = await house.exchange(
+            b"HEAD %b HTTP/1.1\r\nhost: x\r\nauthorization: Bearer good\r\n\r\n" % path, post(b"abc", LAST)
+        )
+    first, second = said.split(b"\r\n\r\n", 1)
+    assert first.startswith(b"HTTP/1.1 405 ")
+    assert second.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_old_client_gets_bytes_without_chunks_and_a_close() -> None:
+    async def stream(client: Client, body: bytes) -> None:
+        client.start(200, [], length=None)
+        client.write(b"one")
+        client.write(b"two")
+        client.finish()
+
+    async with served(stream) as house:
+        said = await house.exchange(post(b"{}").replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert said.endswith(b"\r\n\r\nonetwo")
+    assert b"chunked" not in said
+
+
+async def test_an_answer_that_was_cut_is_not_ended_for_the_client() -> None:
+    async def broken(client: Client, body: bytes) -> None:
+        client.start(200, [], length=None)
+        client.write(b"one")
+        client.cut()
+
+    async with served(broken) as house:
+        said = await house.exchange(post(b"{}"))
+    assert said.endswith(b"3\r\none\r\n")
+
+
+async def test_a_bug_in_the_middle_of_an_answer_puts_no_second_answer_behind_it() -> None:
+    async def broken(client: Client, body: bytes) -> None:
+        client.start(200, [], length=None)
+        client.write(b"one")
+        raise KeyError("a bug")
+
+    async with served(broken) as house:
+        said = await house.exchange(post(b"{}"))
+    assert said.endswith(b"3\r\none\r\n")
+    assert said.count(b"HTTP/1.1") == 1
+
+
+async def test_a_client_that_leaves_is_told_of_while_the_call_runs_on() -> None:
+    left, ended = asyncio.Event(), asyncio.Event()
+
+    async def patient(client: Client, body: bytes) -> None:
+        client.bind(lambda: None, left.set)
+        await left.wait()
+        client.start(200, [], length=None)
+        client.write(b"nobody reads this")
+        client.finish()
+        ended.set()
+
+    async with served(patient) as house:
+        async with house.connection() as (_, writer):
+            writer.write(post(b"{}"))
+            await until(lambda: house.service.bodies)
+        async with asyncio.timeout(20):
+            await ended.wait()
+
+
+@asynccontextmanager
+async def slow_socket(house: Served) -> AsyncIterator[socket.socket]:
+    """A client that has asked, and takes only what the test reads."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, ("127.0.0.1", house.port))
+        await loop.sock_sendall(sock, post(b"{}"))
+        yield sock
+
+
+class Flood:
+    """Writes whenever the client is not full, until it is gone or has had everything."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.lost = False
+        self.done = asyncio.Event()
+
+    async def __call__(self, client: Client, body: bytes) -> None:
+        assert isinstance(client, AiohttpSink)
+        transport = client._request.transport
+        assert transport is not None
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        client.bind(lambda: self.pour(client), self.leave)
+        client.start(200, [], length=self.left)
+        self.pour(client)
+        await self.done.wait()
+
+    def pour(self, client: Client) -> None:
+        while self.left and not self.lost and not client.is_full():
+            client.write(b"x" * min(65536, self.left))
+            self.left -= min(65536, self.left)
+        if self.lost or not self.left:
+            self.done.set()
+
+    def leave(self) -> None:
+        self.lost = True
+        self.done.set()
+
+
+async def test_a_client_that_takes_nothing_has_left_and_its_bytes_are_not_kept() -> None:
+    flood = Flood(64 * 1024 * 1024)
+    loop = asyncio.get_running_loop()
+    async with served(flood, client_stall_timeout_s=0.2) as house, slow_socket(house) as sock:
+        await until(lambda: flood.lost)
+        received = 0
+        with suppress(ConnectionResetError):
+            while piece := await loop.sock_recv(sock, 1 << 20):
+                received += len(piece)
+        assert received < 1024 * 1024  # what the kernel had; not what waited here
+
+
+async def test_a_client_that_takes_little_at_a_time_is_waited_for() -> None:
+    flood = Flood(64 * 1024 * 1024)
+    loop = asyncio.get_running_loop()
+    async with served(flood, client_stall_timeout_s=0.5) as house, slow_socket(house) as sock:
+        for _ in range(100):  # for longer than the timeout, and slower than what waits here drains in it
+            await loop.sock_recv(sock, 1024)
+            await asyncio.sleep(0.02)
+            assert not flood.lost
+    await until(flood.done.is_set)
+
+
+async def test_a_drain_waits_for_requests_that_come_on_open_connections() -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    turns = iter(gates)
+
+    async def gated(client: Client, body: bytes) -> None:
+        await next(turns).wait()
+        await whole(client, body)
+
+    async with (
+        served(gated) as house,
+        house.connection() as (first, first_writer),
+        house.connection() as (second, second_writer),
+    ):
+        first_writer.write(post(b"abc"))
+        await until(lambda: len(house.service.bodies) == 1)
+        draining = asyncio.create_task(house.front.drain(20.0))
+        await asyncio.sleep(0.05)
+        second_writer.write(post(b"abc"))
+        await until(lambda: len(house.service.bodies) == 2)
+        gates[0].set()
+        assert (await first.readline()).startswith(b"HTTP/1.1 200 ")
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        gates[1].set()
+        async with asyncio.timeout(20):
+            await draining
+            assert b"connection: close" in await second.read()
+
+
+async def test_a_malformed_head_with_a_key_in_it_leaves_no_key_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with served() as house:
+        await house.exchange(
+            b"POST /v1/chat/completions HTTP/1.1\r\nauthorization : Bearer rk-secret\r\n\r\n"
+        )
+    assert "rk-secret" not in caplog.text
