@@ -9,27 +9,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from rabbitgw.billing.usage import Usage
 from rabbitgw.proxy.meter.dialects import reader_of
 from rabbitgw.proxy.meter.estimate import OutputSample
-from rabbitgw.proxy.meter.numbers import Object, parse
+from rabbitgw.proxy.meter.numbers import parse
 from rabbitgw.proxy.meter.shrink import Shrinker
+from rabbitgw.proxy.meter.stated import Stated
 
 WHOLE_BYTES_MAX: Final = 262_144  # parsed in one go: under a millisecond
 
 _BLANK: Final = b" \t\r\n"
 
 
-class PlainReader:
+class PlainReader(Stated):
     """`feed` each piece and pass on what it returns; `end`; then settle, then `release` the last byte.
 
     Raises: ValueError for a dialect that is not in DIALECTS.
     """
 
-    __slots__ = ("_body", "_ended", "_is_json", "_last", "_reader", "_shrinker", "size")
+    __slots__ = ("_body", "_ended", "_is_json", "_last", "_shrinker", "size")
 
     def __init__(self, dialect: str, *, choices: int = 1) -> None:
-        self._reader = reader_of(dialect, choices)
+        super().__init__(reader_of(dialect, choices))
         self.size = 0  # bytes of the body so far
         self._last = b""
         self._body = bytearray()
@@ -74,39 +74,6 @@ class PlainReader:
     def terminal_seen(self) -> bool:
         """Only the end of the body ends it, and the transport knows that."""
         return False
-
-    @property
-    def usage(self) -> Usage | None:
-        """As stated, after `end`. None when nothing was, or when zeros were stated for an answer with output."""
-        usage = self._reader.usage()
-        return None if self._is_missing(usage) else usage
-
-    @property
-    def zero_usage(self) -> bool:
-        """Usage was stated as zero although output came: worth an alert, to be estimated."""
-        return self._is_missing(self._reader.usage())
-
-    def _is_missing(self, usage: Usage | None) -> bool:
-        if usage is None or not self._reader.delivered_any:
-            return False
-        return not (usage.input_tokens or usage.output_tokens or usage.seconds_milli)
-
-    @property
-    def output_stated(self) -> bool:
-        return self._reader.output_stated
-
-    @property
-    def error(self) -> Object | None:
-        return self._reader.error
-
-    @property
-    def model(self) -> str | None:
-        return self._reader.model
-
-    @property
-    def images(self) -> int:
-        """Images in the answer, for models that are sold by the image."""
-        return self._reader.images
 
     @property
     def delivered_any(self) -> bool:

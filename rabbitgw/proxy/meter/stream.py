@@ -13,13 +13,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from rabbitgw.billing.usage import Usage
 from rabbitgw.proxy.meter.delivered import Delivered
 from rabbitgw.proxy.meter.dialects import reader_of
 from rabbitgw.proxy.meter.estimate import OutputSample
-from rabbitgw.proxy.meter.numbers import Object
 from rabbitgw.proxy.meter.reading import Kind
 from rabbitgw.proxy.meter.shrink import Shrinker
+from rabbitgw.proxy.meter.stated import Stated
 from rabbitgw.proxy.sse import EVENT_BYTES_MAX, Event, Framer
 
 HELD_BYTES_MAX: Final = EVENT_BYTES_MAX  # an event that long is no usage chunk
@@ -35,7 +34,7 @@ Cut = tuple[int, int, bytes]  # offsets of what is cut, and what of it stays
 _LINES: Final = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|$)")
 
 
-class StreamReader:
+class StreamReader(Stated):
     """`feed` each piece and pass on what it returns; `end` at a clean end; then settle, then `release`.
 
     `hide_usage`: the caller did not ask for the usage chunk. `choices`: how many answers were asked for
@@ -54,7 +53,6 @@ class StreamReader:
         "_not_usage",
         "_overflow",
         "_passes",
-        "_reader",
         "_ready",
         "_released",
         "_terminal",
@@ -62,7 +60,7 @@ class StreamReader:
     )
 
     def __init__(self, dialect: str, *, hide_usage: bool, choices: int = 1) -> None:
-        self._reader = reader_of(dialect, choices)
+        super().__init__(reader_of(dialect, choices))
         self._passes = self._reader.passes
         self._ready = False  # nothing is held, the next byte begins an event, and ordinary ones need no look
         self._hide = hide_usage and self._reader.hides_usage
@@ -146,45 +144,6 @@ class StreamReader:
     def finish_seen(self) -> bool:
         """Every answer has its finish reason, or the terminal frame came: what is left is a few frames."""
         return self._reader.finish_seen
-
-    @property
-    def usage(self) -> Usage | None:
-        """As stated so far. None when nothing was, or when zeros were stated for an answer that has output."""
-        usage = self._reader.usage()
-        if usage is not None and self._reader.delivered_any and _is_zero(usage):
-            return None
-        return usage
-
-    @property
-    def zero_usage(self) -> bool:
-        """Usage was stated as zero although output came: worth an alert, to be estimated."""
-        usage = self._reader.usage()
-        return usage is not None and self._reader.delivered_any and _is_zero(usage)
-
-    @property
-    def output_stated(self) -> bool:
-        """The stated usage counts the output; False where it holds a placeholder (Anthropic's message_start)."""
-        return self._reader.output_stated
-
-    @property
-    def error(self) -> Object | None:
-        """An error that upstream sent inside the stream: type, message, code, each or None."""
-        return self._reader.error
-
-    @property
-    def model(self) -> str | None:
-        """The model that upstream named last; after a fallback of LiteLLM's, the one that served."""
-        return self._reader.model
-
-    @property
-    def images(self) -> int:
-        """Images delivered whole, for models that are sold by the image."""
-        return self._reader.images
-
-    @property
-    def delivered_any(self) -> bool:
-        """Some output came: not only comments, roles, notices or errors."""
-        return self._reader.delivered_any
 
     @property
     def delivered_tokens(self) -> int:
@@ -309,7 +268,3 @@ def _without(whole: bytes, start: int, stop: int, cuts: list[Cut]) -> bytes:
         begin = cut_end
     out.append(whole[begin - start : max(stop, begin) - start])
     return b"".join(out)
-
-
-def _is_zero(usage: Usage) -> bool:
-    return not (usage.input_tokens or usage.output_tokens or usage.seconds_milli)

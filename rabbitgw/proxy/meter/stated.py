@@ -1,0 +1,60 @@
+"""What a call has stated so far, as the transports of the meter (stream.py, plain.py) show it to the relay.
+
+Owns the one judgement made here: zeros that were stated for an answer with output are no statement.
+"""
+
+from __future__ import annotations
+
+from rabbitgw.billing.usage import Usage
+from rabbitgw.proxy.meter.numbers import Object
+from rabbitgw.proxy.meter.reading import Reader
+
+
+class Stated:
+    """The view on a dialect's reader that a streamed and a plain answer have in common."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def usage(self) -> Usage | None:
+        """As stated so far. None when nothing was, or when zeros were stated for an answer that has output."""
+        usage = self._reader.usage()
+        return None if self._is_zero(usage) else usage
+
+    @property
+    def zero_usage(self) -> bool:
+        """Usage was stated as zero although output came: worth an alert, to be estimated."""
+        return self._is_zero(self._reader.usage())
+
+    @property
+    def output_stated(self) -> bool:
+        """The stated usage counts the output; False where it holds a placeholder (Anthropic's message_start)."""
+        return self._reader.output_stated
+
+    @property
+    def error(self) -> Object | None:
+        """An error that upstream sent inside the answer: type, message, code, each or None."""
+        return self._reader.error
+
+    @property
+    def model(self) -> str | None:
+        """The model that upstream named last; after a fallback of LiteLLM's, the one that served."""
+        return self._reader.model
+
+    @property
+    def images(self) -> int:
+        """Images delivered whole, for models that are sold by the image."""
+        return self._reader.images
+
+    @property
+    def delivered_any(self) -> bool:
+        """Some output came: not only comments, roles, notices or errors."""
+        return self._reader.delivered_any
+
+    def _is_zero(self, usage: Usage | None) -> bool:
+        if usage is None or not self._reader.delivered_any:
+            return False
+        return not (usage.input_tokens or usage.output_tokens or usage.seconds_milli)
