@@ -45,6 +45,16 @@ class Terms(NamedTuple):
     growth: Growth | None = None
 
 
+class _Wish(NamedTuple):
+    """What a call asks of a reserve, whichever state its key turns out to be in."""
+
+    secret: str
+    hold_id: str
+    terms: tuple[Terms, ...]
+    ticket: bytes
+    check: Callable[[KeyRecord], None]
+
+
 @dataclass(slots=True)
 class Hold:
     """Money set aside for one call. `granted_nanos` grows by extend."""
@@ -113,6 +123,7 @@ class Till:
         Raises: AuthError (the key was revoked or changed), BalanceShort, WindowShort, Backlog, RedisUnavailable,
         PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
         """
+        wish = _Wish(secret, hold_id, terms, ticket, check)
         account_id, first = key.account_id, terms[0]
         began_s = clock.monotonic_s()
         refusal: BalanceShort | WindowShort | None = None
@@ -123,7 +134,7 @@ class Till:
                 wait_s <= 0 and self._holding.few_run(account_id)
             ):
                 try:
-                    return await self._begin(secret, key, hold_id, terms, ticket, check)
+                    return await self._begin(key, wish)
                 except (BalanceShort, WindowShort) as error:
                     refusal = error
                     if not self._is_worth_waiting(account_id, terms, error):
@@ -205,22 +216,15 @@ class Till:
         room_nanos = error.available_nanos + self._holding.held_nanos(account_id)
         return room_nanos > 0 and room_nanos >= min(offer.least_nanos for offer in terms)
 
-    async def _begin(
-        self,
-        secret: str,
-        key: KeyRecord,
-        hold_id: str,
-        terms: tuple[Terms, ...],
-        ticket: bytes,
-        check: Callable[[KeyRecord], None],
-    ) -> Hold:
+    async def _begin(self, key: KeyRecord, wish: _Wish) -> Hold:
         """Ask for a hold, and let the others of the account know what came of it."""
-        account_id, first = key.account_id, terms[0]
+        account_id, hold_id, first = key.account_id, wish.hold_id, wish.terms[0]
         amount_nanos = self._holding.begin(account_id, hold_id, first.amount_nanos, first.growth)
         if amount_nanos < first.amount_nanos:
-            terms = (first._replace(amount_nanos=amount_nanos, least_nanos=amount_nanos), *terms[1:])
+            first = first._replace(amount_nanos=amount_nanos, least_nanos=amount_nanos)
+            wish = wish._replace(terms=(first, *wish.terms[1:]))
         try:
-            hold, available_nanos = await self._reserve(secret, key, hold_id, terms, ticket, check)
+            hold, available_nanos = await self._reserve(key, wish)
         except BalanceShort as error:
             self._holding.refused(account_id, hold_id, error.available_nanos)
             raise
@@ -231,31 +235,23 @@ class Till:
         self._holding.granted(account_id, hold_id, hold.granted_nanos, available_nanos)
         return hold
 
-    async def _reserve(
-        self,
-        secret: str,
-        key: KeyRecord,
-        hold_id: str,
-        terms: tuple[Terms, ...],
-        ticket: bytes,
-        check: Callable[[KeyRecord], None],
-    ) -> tuple[Hold, int]:
+    async def _reserve(self, key: KeyRecord, wish: _Wish) -> tuple[Hold, int]:
         """One round, corrected as the script asks, until it grants or refuses. Returns what is available, too."""
         for _ in range(TRIES_MAX):
             await self._leases.ensure(key.partition)
             windows = tuple((rule, span_of(rule, self._clock.now_ms())) for rule in key.windows)
-            reply = await self._ask(key, hold_id, terms, windows, ticket)
+            reply = await self._ask(key, wish, windows)
             if reply.now_ms:
                 self._clock.observe(reply.now_ms)
             match reply.word:
                 case "OK" | "HELD":
-                    hold = Hold(hold_id, key, reply.offer, reply.granted_nanos, windows)
+                    hold = Hold(wish.hold_id, key, reply.offer, reply.granted_nanos, windows)
                     return hold, reply.available_nanos
                 case "COLD":
                     await self._load(key.account_id)
                 case "STALE":
-                    key = await self._fresh(secret, key)
-                    check(key)
+                    key = await self._fresh(wish.secret, key)
+                    wish.check(key)
                 case "SPAN":
                     continue  # the clock was observed above; the spans are named anew
                 case _:
@@ -263,19 +259,14 @@ class Till:
         raise RedisUnavailable(f"reserve of account {key.account_id} did not come to an end")
 
     async def _ask(
-        self,
-        key: KeyRecord,
-        hold_id: str,
-        terms: tuple[Terms, ...],
-        windows: tuple[tuple[WindowRule, Span], ...],
-        ticket: bytes,
+        self, key: KeyRecord, wish: _Wish, windows: tuple[tuple[WindowRule, Span], ...]
     ) -> ReserveReply:
         enforce = "1" * len(windows)
         try:
             return await self._scripts.reserve(
                 key.partition,
                 key.account_id,
-                hold_id=hold_id,
+                hold_id=wish.hold_id,
                 worker_id=self._leases.worker_id,
                 currency=key.currency,
                 key_id=key.key_id,
@@ -287,8 +278,8 @@ class Till:
                     for rule, span in windows
                 ],
                 offers=[
-                    Offer(offer.amount_nanos, offer.least_nanos, int(offer.last), enforce, ticket)
-                    for offer in terms
+                    Offer(offer.amount_nanos, offer.least_nanos, int(offer.last), enforce, wish.ticket)
+                    for offer in wish.terms
                 ],
             )
         except RedisReplyError:
@@ -297,13 +288,13 @@ class Till:
             # it may have been granted: leave a release behind, so that whichever comes second finds the other
             self._settler.end_later(
                 Ending(
-                    hold_id=hold_id,
+                    hold_id=wish.hold_id,
                     partition=key.partition,
                     account_id=key.account_id,
                     currency=key.currency,
                     cost_nanos=0,
                     status="released",
-                    payload=ticket.decode(),
+                    payload=wish.ticket.decode(),
                     first_try_ms=self._clock.now_ms(),
                 )
             )
