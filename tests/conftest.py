@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+import hypothesis
 import pytest
 import redis
 
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
     from rabbitgw.redis_link import RedisLink
 
 TEMPLATE = "rabbit_template"
+
+# Hypothesis measures time in two places; a loaded machine must not fail a test.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("untimed")
+
 T = TypeVar("T")
 
 
