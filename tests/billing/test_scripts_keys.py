@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rabbitgw.dev.ports import free_port
+from rabbitgw.dev.ports import PORT_LAST, free_port, is_free
 from rabbitgw.dev.redis import RedisServer, find_redis
 from rabbitgw.errors import RedisUnavailable
 from rabbitgw.keynames import SLOTS
@@ -26,6 +26,7 @@ from tests.billing.money_world import ACCOUNT, KEY, LEASE_MS, PARTITION, World, 
 
 SECRET_HASH = "ab" * 32
 READY_TRIES = 400
+BUS_OFFSET = 10_000  # of a cluster node's second port
 
 
 async def every_branch(world: World) -> None:
@@ -110,7 +111,7 @@ async def test_that_user_could_not_touch_another_key(limited: LimitedLink) -> No
 @pytest.fixture
 async def cluster_link(server_folder: Path) -> AsyncIterator[RedisLink]:
     """A cluster of one node that has all slots."""
-    port = free_port()
+    port = cluster_port()
     binary, _ = find_redis()
     with (server_folder / "cluster.log").open("wb") as log:
         where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(server_folder)]
@@ -128,6 +129,14 @@ async def cluster_link(server_folder: Path) -> AsyncIterator[RedisLink]:
     finally:
         node.send_signal(signal.SIGTERM)
         node.wait()
+
+
+def cluster_port() -> int:
+    """A free port whose bus port (10 000 above) is free too, and no port that clients are given at random."""
+    while True:
+        port = free_port()
+        if port + BUS_OFFSET <= PORT_LAST and is_free(port + BUS_OFFSET):
+            return port
 
 
 async def connected(url: str) -> RedisLink:
