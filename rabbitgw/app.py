@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from aiohttp import web
@@ -26,6 +26,7 @@ from rabbitgw.billing.epoch import publish_epoch, read_names
 from rabbitgw.billing.keyring import Keyring
 from rabbitgw.billing.leases import Leases
 from rabbitgw.billing.loading import AccountLoader
+from rabbitgw.billing.loops import first_of
 from rabbitgw.billing.price_book import PriceFeed
 from rabbitgw.billing.settling import Settler
 from rabbitgw.billing.spool import Spool
@@ -201,25 +202,7 @@ async def work(settings: Settings, names: Sequence[str] = ()) -> None:
     async with open_stores(settings) as opened:
         bookkeepers = Bookkeepers(opened.pg, opened.link, opened.scripts, names, lease_s=settings.lease_s)
         telemetry.log("working", workers=bookkeepers.names)
-        await run_until(stop, bookkeepers.run(stop))
-
-
-async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Run until told to stop; a loop that ends before that is a bug, and ends the process."""
-    try:
-        await work
-    finally:
-        stop.set()
-
-
-async def first_of(*events: asyncio.Event) -> None:
-    """Wait until one of the events is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
+        await bookkeepers.run(stop)
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -27,11 +27,6 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def id_ms(id_text: str) -> int:
-    """The wall time inside a UUIDv7, milliseconds since the epoch."""
-    return int(id_text[:8] + id_text[9:13], 16)
-
-
 class RedisClock:
     """Redis' clock, estimated: our clock plus the offset seen at the last reply that carried a time."""
 

@@ -40,7 +40,7 @@ async def run_worker(
             if outage_began_s is None:
                 outage_began_s = monotonic_s()
                 telemetry.warn("worker_waits_for_store", worker=name, error=error.message)
-            await _pause(backoff_s, stop, None)
+            await first_of(stop, timeout_s=backoff_s)
             backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
             continue
         if outage_began_s is not None:
@@ -50,14 +50,14 @@ async def run_worker(
             outage_began_s = None
             backoff_s = BACKOFF_FIRST_S
         if not done:
-            await _pause(pause_s, stop, wake)
+            await first_of(stop, *([wake] if wake is not None else []), timeout_s=pause_s)
 
 
-async def _pause(seconds: float, stop: asyncio.Event, wake: asyncio.Event | None) -> None:
-    """Wait, but no longer than until one of the events is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in (stop, wake) if event is not None]
+async def first_of(*events: asyncio.Event, timeout_s: float | None = None) -> None:
+    """Wait until one of the events is set, at most `timeout_s`."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()

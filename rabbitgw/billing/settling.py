@@ -16,6 +16,7 @@ from typing import Final, Literal, cast
 import orjson
 
 from rabbitgw import clock, telemetry
+from rabbitgw.billing.loops import first_of
 from rabbitgw.billing.spool import Spool, SpoolFailed
 from rabbitgw.errors import InvariantBroken, PostgresUnavailable, RedisUnavailable, StoreError
 from rabbitgw.scripts import Scripts
@@ -129,21 +130,13 @@ class Settler:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Try what is kept until it is through; at the stop, once more."""
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            while not stop.is_set():
-                waking = asyncio.ensure_future(self._wake.wait())
-                try:
-                    await asyncio.wait({stopping, waking}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    waking.cancel()
-                self._wake.clear()
-                await self.run_once()
-                if self.kept:
-                    await asyncio.wait({stopping}, timeout=RETRY_MAX_S)
-                    self._wake.set()
-        finally:
-            stopping.cancel()
+        while not stop.is_set():
+            await first_of(stop, self._wake)
+            self._wake.clear()
+            await self.run_once()
+            if self.kept:
+                await first_of(stop, timeout_s=RETRY_MAX_S)
+                self._wake.set()
         await self.run_once()
 
     async def run_once(self) -> None:

@@ -19,13 +19,12 @@ from rabbitgw.app import (
     Gateway,
     Stores,
     database_url,
-    first_of,
     open_stores,
-    run_until,
     stop_on_signals,
 )
 from rabbitgw.billing import accounts, keys, wallets
 from rabbitgw.billing.bookkeepers import Bookkeepers
+from rabbitgw.billing.loops import first_of
 from rabbitgw.billing.migrations import migrate
 from rabbitgw.billing.partitions import Partitions
 from rabbitgw.billing.price_book import append_prices
@@ -64,10 +63,11 @@ async def dev(settings: Settings) -> None:
         books = Bookkeepers(opened.pg, opened.link, opened.scripts, lease_s=settings.lease_s)
         await gateway.start()
         write_dev_env(data_dir, {**env, "OPENAI_BASE_URL": f"{base_url(settings, gateway.port)}/v1"})
-        work = asyncio.create_task(run_until(stop, books.run(books_stop := asyncio.Event())))
+        work = asyncio.create_task(books.run(books_stop := asyncio.Event()))
         print(f"rabbitgw ready on {base_url(settings, gateway.port)}", flush=True)
         print(f"keys and addresses: {data_dir / 'dev.env'}", flush=True)
-        await first_of(stop, gateway.failed)
+        # the books stop by themselves only where a loop of theirs has failed
+        await first_of(stop, gateway.failed, books_stop)
         await gateway.stop()
         books_stop.set()
         await work
