@@ -9,6 +9,7 @@
     │   │   ├── ModelNotFound  404  model_not_found
     │   │   └── RouteNotPriced 404  endpoint_not_priced    a path that we cannot price
     │   ├── RequestInvalid     400  invalid_request        names the field
+    │   ├── MethodNotAllowed   405  method_not_allowed     a path that is sold, asked for in another way
     │   ├── Conflict           409  conflict               same id, other content
     │   ├── BodyTooLarge       413  request_too_large      names the limit
     │   └── BudgetError        429  money says no
@@ -92,6 +93,11 @@ class RouteNotPriced(NotFound):
 class RequestInvalid(CallerError):
     http_status = 400
     code = "invalid_request"
+
+
+class MethodNotAllowed(CallerError):
+    http_status = 405
+    code = "method_not_allowed"
 
 
 class Conflict(CallerError):

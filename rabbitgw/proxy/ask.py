@@ -15,7 +15,7 @@ from rabbitgw.proxy.quote import Quote
 from rabbitgw.proxy.relay import Headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would cost three times as much to make
 class Ask:
     """What a front knows of a request before its body: who asks, in which dialect.
 
@@ -26,14 +26,17 @@ class Ask:
     caller_request_id: str | None
     secret: str = ""
     read: Callable[[], Awaitable[bytes]] | None = None
+    forwarded: Headers = field(default_factory=list)  # headers of the caller that upstream is to see
     request_id: str = field(default_factory=clock.new_id)  # ours: of the hold, the bill line and the export
+    began_ms: int = field(default_factory=clock.now_ms)
+    streamed: bool = False  # as its body says, once that is read
 
     @property
     def shown_id(self) -> str:
         return self.caller_request_id or self.request_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admitted:
     """A call with a hold: everything that is needed to forward it and to end it. The body as received is gone."""
 

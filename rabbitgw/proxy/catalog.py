@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import orjson
 
-from rabbitgw import clock, telemetry
+from rabbitgw import clock, metrics, telemetry
 from rabbitgw.errors import UpstreamError
+from rabbitgw.proxy.dialects import Dialect
 from rabbitgw.proxy.relay import Headers
 from rabbitgw.proxy.upstream import Upstream
 
@@ -65,6 +66,7 @@ class Catalog:
                     self._names = await asyncio.wait_for(self._read(), ANSWER_WAIT_S)
                     self._read_again_s = clock.monotonic_s() + FRESH_S
                 except (UpstreamError, TimeoutError, ValueError) as error:
+                    metrics.CATALOG_ERRORS.add()
                     telemetry.warn("catalog_unread", reason=str(error) or type(error).__name__)
                     self._read_again_s = clock.monotonic_s() + RETRY_S
         return self._names
@@ -82,8 +84,29 @@ class Catalog:
                 exchange.abort()
         if answer.status != 200:
             raise ValueError(f"/v1/models answered {answer.status}")
-        listed: Any = orjson.loads(bytes(answer.body))
-        entries = listed.get("data") if isinstance(listed, dict) else None
-        if not isinstance(entries, list):
-            raise ValueError("/v1/models answered without a list")
-        return frozenset(str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry)
+        return listed_names(bytes(answer.body))
+
+
+def listed_names(body: bytes) -> frozenset[str]:
+    """The models of an answer of /v1/models. Raises: ValueError."""
+    listed: Any = orjson.loads(body)
+    entries = listed.get("data") if isinstance(listed, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError("/v1/models answered without a list")
+    return frozenset(str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry)
+
+
+def model_list(dialect: Dialect, names: list[str]) -> dict[str, Any]:
+    """The list of models as an official client of the dialect reads it."""
+    data = [model_entry(dialect, name) for name in names]
+    if not dialect.anthropic:
+        return {"object": "list", "data": data}
+    ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
+    return {"data": data, "has_more": False, **ends}
+
+
+def model_entry(dialect: Dialect, name: str) -> dict[str, Any]:
+    """One model. When it was made is not known here; both clients require a moment."""
+    if dialect.anthropic:
+        return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+    return {"id": name, "object": "model", "created": 0, "owned_by": "rabbitgw"}

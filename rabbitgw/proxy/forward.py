@@ -13,23 +13,33 @@ from typing import Final, Literal, NamedTuple
 
 import orjson
 
-from rabbitgw import clock, telemetry
+from rabbitgw import clock, metrics, telemetry
 from rabbitgw.billing import events
 from rabbitgw.billing.admission import Till
 from rabbitgw.billing.price_book import PriceFeed
 from rabbitgw.billing.prices import charge
+from rabbitgw.billing.usage import Usage
 from rabbitgw.config import Settings
-from rabbitgw.errors import InvariantBroken, RabbitError, StoreError, UpstreamError, UpstreamGarbled
-from rabbitgw.proxy import dialects
+from rabbitgw.errors import (
+    InvariantBroken,
+    RabbitError,
+    StoreError,
+    UpstreamConnectFailed,
+    UpstreamError,
+    UpstreamGarbled,
+)
 from rabbitgw.proxy.ask import Admitted, ids
+from rabbitgw.proxy.bodies.parsing import upstream_body
+from rabbitgw.proxy.error_shapes import error_event
 from rabbitgw.proxy.meter.plain import PlainReader
 from rabbitgw.proxy.meter.stream import StreamReader
 from rabbitgw.proxy.relay import Client, Headers, Outcome, Relay
 from rabbitgw.proxy.slices import Slices
 from rabbitgw.proxy.upstream import Upstream
 from rabbitgw.proxy.upstream_refusal import refusal
-from rabbitgw.proxy.verdict import Verdict, judge
+from rabbitgw.proxy.verdict import CLIENT_LEFT, Verdict, judge
 
+CONNECT_AGAIN_S: Final = 0.2
 UPSTREAM_END_WAIT_S: Final = 5.0  # after the terminal frame: a body that does not end by then is cut off
 HEADERS_KEPT: Final = frozenset(
     {b"content-type", b"openai-processing-ms", b"openai-version", b"content-language"}
@@ -39,12 +49,13 @@ SSE_TYPE: Final = b"text/event-stream"
 
 
 class _End(NamedTuple):
-    """How a hold is to end."""
+    """How a hold is to end, and with what."""
 
     status: Literal["settled", "partial", "released"]
     cost_nanos: int
     payload: bytes
     code: str | None
+    usage: Usage | None
 
 
 class Forwarder:
@@ -67,6 +78,7 @@ class Forwarder:
         slices: Slices | None = None
         verdict: Verdict | None = None
         failure: RabbitError | None = None
+        metrics.call_began(admitted.call.stream)
         try:
             admitted.quote.apply(admitted.call, admitted.hold)
             relay, slices = self._relay(admitted, client)
@@ -77,13 +89,23 @@ class Forwarder:
             failure = error
         except Exception as error:
             failure = self._unexpected(admitted, error)
-        finally:
-            booked = await asyncio.shield(self._end(admitted, relay, slices, verdict, failure))
+        except asyncio.CancelledError:
+            await asyncio.shield(self._end(admitted, relay, slices, None, None))
+            raise
+        try:
+            booked = await self._end(admitted, relay, slices, verdict, failure)
+        except asyncio.CancelledError:  # again, to its end: a hold that has ended is not ended twice
+            await asyncio.shield(self._end(admitted, relay, slices, verdict, failure))
+            raise
+        if isinstance(failure, UpstreamError):
+            metrics.upstream_failed(failure)
         if relay is not None and relay.started:
             await self._finish(admitted, client, relay, failure, booked=booked)
             return None
-        if failure is None and not client.lost:
-            return InvariantBroken("an answer ended before it began, without a reason")
+        if failure is None:
+            if not client.lost:
+                return InvariantBroken("an answer ended before it began, without a reason")
+            metrics.answered(admitted.ask.dialect.name, admitted.call.stream, CLIENT_LEFT)
         return failure
 
     def tick(self) -> None:
@@ -127,18 +149,26 @@ class Forwarder:
 
     async def _send(self, admitted: Admitted, relay: Relay) -> None:
         ask = admitted.ask
-        body = admitted.call.upstream_body(user=str(admitted.key.account_id), request_id=ask.request_id)
+        body = upstream_body(admitted.call, user=str(admitted.key.account_id), request_id=ask.request_id)
         headers = [
             (b"content-type", b"application/json"),
             (b"accept", SSE_TYPE if admitted.call.stream else b"application/json"),
             (b"x-litellm-call-id", ask.request_id.encode()),
             (b"x-request-id", ask.shown_id.encode()),
+            *ask.forwarded,
         ]
         secret = self._settings.litellm_master_key.get_secret_value()
         if secret:
             headers.append((b"authorization", b"Bearer " + secret.encode()))
         path = ask.dialect.path.encode()
-        relay.attach(await self._upstream.request(b"POST", path, headers, body, relay))
+        try:
+            exchange = await self._upstream.request(b"POST", path, headers, body, relay)
+        except (
+            UpstreamConnectFailed
+        ):  # nothing was sent: an upstream that is being restarted is back in a moment
+            await asyncio.sleep(CONNECT_AGAIN_S)
+            exchange = await self._upstream.request(b"POST", path, headers, body, relay)
+        relay.attach(exchange)
 
     def _start(self, admitted: Admitted, client: Client, relay: Relay, status: int, headers: Headers) -> bool:
         """Start the client's answer, if upstream's is of a kind that we can meter."""
@@ -195,7 +225,7 @@ class Forwarder:
         except Exception as error:  # a bug must not leave money held
             decided = False
             code = self._unexpected(admitted, error).code
-            end = _End("released", 0, orjson.dumps({**admitted.facts, "e": code}), code)
+            end = _End("released", 0, orjson.dumps({**admitted.facts, "e": code}), code, None)
         ask = admitted.ask
         try:
             if end.status == "released":
@@ -204,10 +234,12 @@ class Forwarder:
                 await self._till.settle(admitted.hold, end.cost_nanos, end.status, end.payload)
         except StoreError as error:
             telemetry.error("settle_lost", exc=error, request_id=ask.request_id)
+            _count(admitted, relay, error.code)
             return False
         except Exception as error:
-            self._unexpected(admitted, error)
+            _count(admitted, relay, self._unexpected(admitted, error).code)
             return False
+        _count(admitted, relay, end.code)
         telemetry.log(
             "request",
             request_id=ask.request_id,
@@ -219,6 +251,8 @@ class Forwarder:
             cost_nanos=end.cost_nanos,
             code=end.code,
         )
+        if end.usage is not None:
+            metrics.charged(admitted.price.pattern, admitted.key.currency, end.cost_nanos, end.usage)
         return decided
 
     def _end_of(
@@ -230,7 +264,7 @@ class Forwarder:
         payload = events.payload(
             admitted.facts,
             usage,
-            attempts=1,
+            attempts=relay.attempts if relay is not None else 0,
             first_byte_ms=relay.first_byte_ms if relay is not None else None,
             finished_ms=clock.now_ms(),
             shortfall_nanos=admitted.quote.shortfall_nanos(admitted.hold) if usage is not None else 0,
@@ -238,11 +272,11 @@ class Forwarder:
             error_code=code,
         )
         if verdict is None or usage is None:
-            return _End("released", 0, payload, code)
+            return _End("released", 0, payload, code, None)
         bill = charge(admitted.price, usage, self._prices.book)
         if bill.unpriced:
             telemetry.warn("unpriced_parts", request_id=admitted.ask.request_id, parts=bill.unpriced)
-        return _End(verdict.status, bill.cost_nanos, payload, code)
+        return _End(verdict.status, bill.cost_nanos, payload, code, usage)
 
     async def _finish(
         self, admitted: Admitted, client: Client, relay: Relay, failure: RabbitError | None, *, booked: bool
@@ -253,18 +287,37 @@ class Forwarder:
             client.cut()
             return
         if failure is None:
-            client.write(relay.reader.release())
+            last = relay.reader.release()
+            if relay.upstream_ended.done():
+                client.finish(last)
+                return
+            client.write(last)
             try:
                 await asyncio.wait_for(asyncio.shield(relay.upstream_ended), UPSTREAM_END_WAIT_S)
             except TimeoutError:
                 relay.abort()
             client.finish()
         elif relay.stream is not None and relay.stream.at_event_end:
-            client.write(dialects.error_event(admitted.ask.dialect, failure, admitted.ask.request_id))
-            client.finish()
+            client.finish(error_event(admitted.ask.dialect, failure, admitted.ask.request_id))
         else:
             client.cut()
 
     def _unexpected(self, admitted: Admitted, error: Exception) -> InvariantBroken:
         telemetry.error("request_failed", exc=error, request_id=admitted.ask.request_id)
         return InvariantBroken("an unexpected error in a call")
+
+
+def _count(admitted: Admitted, relay: Relay | None, code: str | None) -> None:
+    """What a call that had a hold adds to the metrics. One that is answered by our error alone is counted there."""
+    ask, streamed = admitted.ask, admitted.call.stream
+    first_byte_ms = relay.first_byte_ms if relay is not None else None
+    metrics.call_ended(
+        ask.dialect.name,
+        streamed,
+        max(clock.now_ms() - ask.began_ms, 0) / 1000,
+        None if first_byte_ms is None else max(first_byte_ms - ask.began_ms, 0) / 1000,
+    )
+    if relay is not None:
+        metrics.UPSTREAM_ATTEMPTS.add(relay.attempts)
+        if relay.started:
+            metrics.answered(ask.dialect.name, streamed, code)

@@ -8,7 +8,7 @@ such call at a time) keeps a wallet's last units usable when the bound of a larg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from rabbitgw.billing.admission import Hold, Terms
 from rabbitgw.billing.hold_bounds import (
@@ -20,7 +20,7 @@ from rabbitgw.billing.hold_bounds import (
     tools_bound_nanos,
 )
 from rabbitgw.billing.holding import Growth
-from rabbitgw.billing.prices import Price, unpriced_parts
+from rabbitgw.billing.prices import MILLI, Price, unpriced_parts
 from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
 from rabbitgw.money import TOKENS_PER_MTOK, ceil_div
@@ -28,12 +28,11 @@ from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.relay import Headers
 
 TOOL_LIST_TOKENS: Final = 600  # what providers add to a prompt that carries a tool list, beyond its bytes
+LIMIT_FLOOR: Final = 16  # LiteLLM raises a lower limit to this wherever it asks by way of responses
 USEFUL_TOKENS: Final = 16  # fewer output tokens than this are not worth a call
-SEARCHES_MAX: Final = 10  # of one call; providers state no limit, and stop long before
-PLAIN_TOOLS: Final = frozenset({"function", "custom"})  # run by the caller
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Quote:
     """Units: nanos; tokens are totals over all choices, None where the provider's own limit is unknown."""
 
@@ -82,42 +81,46 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
 
     Raises: ModelNotPriced when the call asks for a part that this price does not hold.
     """
-    parts = parts_of(call)
+    if call.dialect.free:
+        return FREE
+    parts = ("input", "output", *call.parts) if call.dialect.has_output else ("input", *call.parts)
     missing = unpriced_parts(price, parts)
     if missing:
         raise ModelNotPriced(
             f"the model {call.model!r} has no price for: {', '.join(missing)}", field=field_of(missing[0])
         )
-    tier = call.body.get("service_tier")
     tools = TOOL_LIST_TOKENS if call.body.get("tools") else 0
     per_byte_milli = settings.input_tokens_per_kilobyte
     text_bytes = call.body_bytes - call.media_bytes
-    searches = {"web_search_requests": SEARCHES_MAX} if "tool:web_search_requests" in parts else {}
-    input_nanos = input_bound_nanos(
-        price,
-        text_bytes,
-        tokens_per_byte_milli=per_byte_milli,
-        tools_constant=tools,
-        media=call.media,
-        tier=tier,
-        long_cache=call.long_cache,
-    ) + tools_bound_nanos(price, searches)
-    rate = output_slice_nanos(
-        price,
-        TOKENS_PER_MTOK,
-        tier=tier,
-        prompt_tokens=prompt_tokens_max(price, text_bytes, tools_constant=tools, media=call.media),
-        media_output=("audio_output",) if "audio_output" in parts else (),
+    rate = 0
+    if call.dialect.has_output:
+        rate = output_slice_nanos(
+            price,
+            TOKENS_PER_MTOK,
+            tier=call.tier,
+            prompt_tokens=prompt_tokens_max(price, text_bytes, tools_constant=tools, media=call.media),
+            media_output=("audio_output",) if "audio_output" in parts else (),
+        )
+    rejected = ceil_div(
+        call.predicted_bytes * per_byte_milli, MILLI
+    )  # tokens; of a prediction, billed as output
+    input_nanos = (
+        input_bound_nanos(
+            price,
+            text_bytes,
+            tokens_per_byte_milli=per_byte_milli,
+            tools_constant=tools,
+            media=call.media,
+            tier=call.tier,
+            long_cache=call.long_cache,
+        )
+        + tools_bound_nanos(price, call.tool_uses)
+        + ceil_div(rejected * rate, TOKENS_PER_MTOK)
     )
-    plain_nanos = min(plain_input_nanos(price, text_bytes, tier=tier), input_nanos)
-    limit = call.output_limit or price.max_output_tokens
+    plain_nanos = min(plain_input_nanos(price, text_bytes, tier=call.tier), input_nanos)
     slice_tokens = settings.slice_output_tokens * call.choices
-    if call.stream:
-        most = limit * call.choices if limit is not None else None
-        first = slice_tokens if most is None else min(slice_tokens, most)
-    else:
-        most = first = (limit or settings.output_tokens_default_max) * call.choices
-    useful = min(first, USEFUL_TOKENS * call.choices)
+    most, first = output_bounds(call, price, settings)
+    useful = min(first, max(USEFUL_TOKENS, call.least_output + 1) * call.choices)
     return Quote(
         offers=stream_offers(input_nanos, plain_nanos, rate, first, useful, most, call.model)
         if call.stream
@@ -129,9 +132,38 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
         held_input_tokens=input_tokens_bound(
             price, text_bytes, tokens_per_byte_milli=per_byte_milli, tools_constant=tools, media=call.media
         ),
-        limit_is_ours=not call.stream and limit is None,
+        limit_is_ours=not call.stream
+        and most is not None
+        and call.output_limit is None
+        and price.max_output_tokens is None,
         reasons=price.reasons,
     )
+
+
+def output_bounds(call: Call, price: Price, settings: Settings) -> tuple[int | None, int]:
+    """(the most output tokens there can be, None where nobody says; how many are held for at first)."""
+    if not call.dialect.has_output:
+        return None, 0
+    limit = price.max_output_tokens if call.output_limit is None else max(call.output_limit, LIMIT_FLOOR)
+    if not call.stream:
+        most = (limit or settings.output_tokens_default_max) * call.choices
+        return most, most
+    slice_tokens = settings.slice_output_tokens * call.choices
+    if limit is None:
+        return None, slice_tokens
+    return limit * call.choices, min(slice_tokens, limit * call.choices)
+
+
+FREE: Final = Quote(
+    offers=(Terms(0, 0, 0),),
+    plain_input_nanos=0,
+    output_nanos_per_mtok=0,
+    output_tokens_max=None,
+    slice_tokens=0,
+    held_input_tokens=0,
+    limit_is_ours=False,
+    reasons=False,
+)
 
 
 def offers(input_nanos: int, plain_nanos: int, rate: int, tokens: int, useful: int) -> tuple[Terms, ...]:
@@ -154,26 +186,7 @@ def stream_offers(
     return whole._replace(growth=Growth(kind, limited.least_nanos, most_nanos)), last
 
 
-def parts_of(call: Call) -> list[str]:
-    """The parts of a call that need a price of their own (names as billing.prices.unpriced_parts has them)."""
-    parts = ["input", "output"]
-    body = call.body
-    tier = body.get("service_tier")
-    if isinstance(tier, str):
-        parts.append(f"service_tier:{tier}")
-    modalities: Any = body.get("modalities")
-    if body.get("audio") or (isinstance(modalities, list) and "audio" in modalities):
-        parts.append("audio_output")
-    if body.get("web_search_options") is not None:
-        parts.append("tool:web_search_requests")
-    tools: Any = body.get("tools")
-    for tool in tools if isinstance(tools, list) else ():
-        kind = tool.get("type", "function") if isinstance(tool, dict) else "function"
-        if kind not in PLAIN_TOOLS:
-            parts.append(f"tool:{kind}")
-    return parts
-
-
 def field_of(part: str) -> str:
     kind = part.partition(":")[0]
-    return {"service_tier": "service_tier", "tool": "tools", "audio_output": "modalities"}.get(kind, "model")
+    named = {"tool": "tools", "audio_output": "modalities"}
+    return kind if kind in ("service_tier", "speed", "inference_geo") else named.get(kind, "model")

@@ -47,8 +47,11 @@ class Client(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
-    def finish(self) -> None:
-        """The body is whole."""
+    def hold_back(self) -> None:
+        """Let what has not left yet leave with the end of the body: it is at hand, and no use without that."""
+
+    def finish(self, last: bytes = b"") -> None:
+        """The body is whole with these bytes."""
 
     def cut(self) -> None:
         """Close the connection so that the client sees that the body is not whole."""
@@ -201,6 +204,11 @@ class Relay:
         return self._stalled or self._held_up
 
     @property
+    def attempts(self) -> int:
+        """Times that the request was sent upstream."""
+        return self._exchange.attempts if self._exchange is not None else 0
+
+    @property
     def started(self) -> bool:
         """The head of a good answer has left for the client."""
         return self._started
@@ -226,6 +234,8 @@ class Relay:
             return
         if rest:
             self.client.write(rest)
+        if self.stream is None:
+            self.client.hold_back()
         self._resolve(Outcome.WHOLE)
 
     def _pass(self, piece: bytes) -> bool:

@@ -8,10 +8,11 @@ Nothing is forwarded without a hold, and nothing is held when an error leaves th
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from typing import Final
 
 import orjson
 
-from rabbitgw import telemetry
+from rabbitgw import metrics, telemetry
 from rabbitgw.billing import events
 from rabbitgw.billing.admission import Till
 from rabbitgw.billing.keyring import KeyRecord, Keyring
@@ -30,14 +31,17 @@ from rabbitgw.errors import (
     UpstreamError,
     UpstreamRefusedUs,
 )
-from rabbitgw.proxy import dialects
+from rabbitgw.proxy import error_shapes
 from rabbitgw.proxy.ask import Admitted, Ask, ids
-from rabbitgw.proxy.call import Call, parse_call
-from rabbitgw.proxy.catalog import Catalog
+from rabbitgw.proxy.bodies.parsing import parse_call
+from rabbitgw.proxy.call import Call
+from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
 from rabbitgw.proxy.forward import Forwarder
 from rabbitgw.proxy.quote import quote
 from rabbitgw.proxy.relay import Client, Headers
 from rabbitgw.proxy.upstream import Upstream
+
+MODELS: Final = "models"  # what a list of models is counted as
 
 
 class Service:
@@ -71,12 +75,19 @@ class Service:
         if failure is not None:
             self.refuse(ask, client, failure)
 
-    async def models(self, ask: Ask, client: Client) -> None:
-        """`GET /v1/models`: what upstream serves, a price allows, and this key may call. Never raises."""
+    async def models(self, ask: Ask, client: Client, only: str | None = None) -> None:
+        """`GET /v1/models`, or one of them: what upstream serves, we price, and this key may call. Never raises."""
         try:
             # nothing is reserved here, so no script would notice a key that was revoked a moment ago
             key = await self._keyring.confirm(ask.secret)
-            names = await self._catalog.names()
+            book = self._prices.book
+            names = [
+                name
+                for name in sorted(await self._catalog.names())
+                if is_allowed(key, name) and book.match(name, key.currency) is not None
+            ]
+            if only is not None and only not in names:
+                raise ModelNotFound(f"the model {only!r} does not exist", field="model")
         except (CallerError, StoreError) as error:
             self.refuse(ask, client, error)
             return
@@ -84,13 +95,9 @@ class Service:
             telemetry.error("request_failed", exc=error, request_id=ask.request_id)
             self.refuse(ask, client, InvariantBroken("an unexpected error in a list of models"))
             return
-        book = self._prices.book
-        data = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "rabbitgw"}
-            for name in sorted(names)
-            if is_allowed(key, name) and book.match(name, key.currency) is not None
-        ]
-        self._answer(ask, client, 200, orjson.dumps({"object": "list", "data": data}), [])
+        metrics.answered(MODELS, False, None)
+        shown = model_list(ask.dialect, names) if only is None else model_entry(ask.dialect, only)
+        self._answer(ask, client, 200, orjson.dumps(shown), [])
 
     def refuse(self, ask: Ask, client: Client, error: RabbitError) -> None:
         """Answer with an error in the caller's dialect; once an answer has begun, cut it."""
@@ -104,12 +111,13 @@ class Service:
             # upstream's words may quote the prompt: the caller sees them, a log does not
             reason="upstream's own words" if error.quotes_upstream else error.message,
         )
+        metrics.answered(ask.dialect.name, ask.streamed, error.code)
         if client.started:
             client.cut()
             return
-        status = dialects.error_status(ask.dialect, error, self.settings.balance_status)
-        body = dialects.error_body(ask.dialect, error, ask.request_id)
-        headers = [(name.encode(), value.encode()) for name, value in dialects.error_headers(error)]
+        status = error_shapes.error_status(ask.dialect, error, self.settings.balance_status)
+        body = error_shapes.error_body(ask.dialect, error, ask.request_id)
+        headers = [(name.encode(), value.encode()) for name, value in error_shapes.error_headers(error)]
         self._answer(ask, client, status, body, headers)
 
     def tick(self) -> None:
@@ -121,6 +129,7 @@ class Service:
         key = self._keyring.cached(ask.secret) or await self._keyring.find(ask.secret)
         assert ask.read is not None
         call = parse_call(ask.dialect, await ask.read())
+        ask.streamed = call.stream
 
         def check(key: KeyRecord) -> None:
             if not is_allowed(key, call.model):
@@ -131,6 +140,7 @@ class Service:
         offer = quote(call, price, self.settings)
         facts = events.ticket(
             key_id=key.key_id,
+            user_id=key.user_id,
             caller_request_id=ask.caller_request_id,
             model=call.model,
             dialect=ask.dialect.name,
@@ -154,8 +164,7 @@ class Service:
 
     def _answer(self, ask: Ask, client: Client, status: int, body: bytes, headers: Headers) -> None:
         client.start(status, [(b"content-type", b"application/json"), *headers, *ids(ask)], length=len(body))
-        client.write(body)
-        client.finish()
+        client.finish(body)
 
 
 def is_allowed(key: KeyRecord, model: str) -> bool:

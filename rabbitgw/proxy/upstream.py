@@ -103,6 +103,15 @@ class Upstream:
         """At least that long, counted from between two ticks."""
         return math.ceil(timeout_s / self._tick_s)
 
+    @property
+    def open(self) -> int:
+        """Connections, idle ones too."""
+        return len(self._open)
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
     # -- requests --
 
     async def request(
@@ -194,6 +203,7 @@ class Upstream:
 
     def try_again(self, exchange: Exchange) -> None:
         """Its reused connection died unheard: once more, on a new one."""
+        exchange.attempts += 1
         task = asyncio.get_running_loop().create_task(self._again(exchange), name="upstream-retry")
         self._retries.add(task)
         task.add_done_callback(self._retries.discard)

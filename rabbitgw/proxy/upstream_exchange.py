@@ -43,13 +43,14 @@ class Line(Protocol):
 class Exchange:
     """The handle of one request. `over` once its sink has had the last call, or it was aborted."""
 
-    __slots__ = ("body", "connection", "head", "head_only", "over", "paused", "sink")
+    __slots__ = ("attempts", "body", "connection", "head", "head_only", "over", "paused", "sink")
 
     def __init__(self, sink: ResponseSink, head: bytes, body: bytes, *, head_only: bool) -> None:
         self.sink = sink
         self.head = head
         self.body = body
         self.head_only = head_only
+        self.attempts = 1  # times that the request was sent
         self.connection: Line | None = None
         self.paused = False
         self.over = False

@@ -7,6 +7,7 @@ status as a string in `code`, answers its own budget with 422 (older ones 400 or
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import orjson
@@ -27,27 +28,34 @@ from rabbitgw.errors import (
 from rabbitgw.proxy.relay import Headers
 
 MESSAGE_CHARS_MAX: Final = 2000
+OVERLOADED: Final = "overloaded_error"
+_LITELLM_HEAD: Final = re.compile(r"^litellm\.\w+: (?:litellm\.\w+: )?(?:\w+Exception - )?")
+_LITELLM_TAIL: Final = re.compile(r"\n\nLiteLLM: |\. ?Received Model Group=|\nAvailable Model Group")
 RETRY_AFTER_S_MAX: Final = 3600.0
 OUR_KEY_TYPES: Final = frozenset(
     {"authentication_error", "auth_error", "expired_key", "token_not_found_in_db", "no_db_connection"}
 )
+# LiteLLM's budget; the operator's own account at a provider, of which the caller must not hear as of theirs.
+OUR_MONEY_TYPES: Final = frozenset({"budget_exceeded", "insufficient_quota", "billing_error"})
+OUR_MONEY_WORDS: Final = "credit balance is too low"  # Anthropic says it as an invalid request
 
 
 def refusal(status: int, headers: Headers, body: bytes) -> RabbitError:
     """The error of ours for an upstream answer with an error status."""
-    message, kind, param = read_error(body)
+    raw, kind, param = read_error(body)
+    message = provider_words(raw)
     retry_after_s = retry_after(headers)
     if status in (401, 403) or kind in OUR_KEY_TYPES:
         return UpstreamRefusedUs("upstream refused the gateway's own credentials; the operator has been told")
-    if kind == "budget_exceeded":
+    if status == 402 or kind in OUR_MONEY_TYPES or OUR_MONEY_WORDS in raw.lower():
         return UpstreamBudget("upstream's own budget is used up; the operator has been told")
     if status == 429:
-        if "no deployments available" in message.lower():
+        if "no deployments available" in raw.lower():
             return UpstreamOverloaded("upstream has no deployment available", retry_after_s=retry_after_s)
         return UpstreamRateLimited("upstream limits the rate of requests", retry_after_s=retry_after_s)
     if status in (408, 504):
         return UpstreamTimeout("upstream timed out")
-    if status in (503, 529):
+    if status in (503, 529) or kind == OVERLOADED or OVERLOADED in raw:  # through LiteLLM a 529 comes as 500
         return UpstreamOverloaded("upstream is overloaded", retry_after_s=retry_after_s)
     if status == 404:
         return quoted(ModelNotFound(message or "upstream does not know this model", field="model"))
@@ -57,6 +65,16 @@ def refusal(status: int, headers: Headers, body: bytes) -> RabbitError:
         said = message or f"upstream refused the request with status {status}"
         return quoted(RequestInvalid(said, field=param))
     return UpstreamError(f"upstream failed with status {status}")
+
+
+def provider_words(message: str) -> str:
+    """A provider's own words, without what LiteLLM wraps around them: class names, model groups, fallbacks."""
+    words = _LITELLM_TAIL.split(message, maxsplit=1)[0]
+    words = _LITELLM_HEAD.sub("", words, count=1).strip()
+    if words.startswith("{"):
+        inner, _, _ = read_error(words.encode("utf-8", "replace"))
+        words = inner or words
+    return words or message
 
 
 def quoted(error: CallerError) -> CallerError:

@@ -29,11 +29,12 @@ from rabbitgw.proxy.meter.stream import StreamReader
 from rabbitgw.proxy.relay import Outcome, Relay
 
 CODE_CHARS_MAX: Final = 64
+CLIENT_LEFT: Final = "client_left"
 SETTLED: Final = "settled"
 PARTIAL: Final = "partial"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """`usage` None: release the hold, nothing is charged."""
 
@@ -47,9 +48,10 @@ async def judge(outcome: Outcome, relay: Relay, call: Call) -> Verdict:
     reader = relay.reader
     whole = outcome is Outcome.WHOLE and reader.error is None
     input_tokens = output_tokens = 0
-    if reader.delivered_any and (reader.usage is None or not reader.output_stated):
+    stated = reader.usage  # 10 us: once
+    if reader.delivered_any and (stated is None or not reader.output_stated):
         input_tokens, output_tokens = await asyncio.to_thread(estimates, call, reader)
-    usage = charged_usage(reader, input_tokens=input_tokens, output_tokens=output_tokens, whole=whole)
+    usage = charged_usage(reader, stated, input_tokens=input_tokens, output_tokens=output_tokens, whole=whole)
     return Verdict(SETTLED if whole else PARTIAL, usage, error_code(outcome, relay))
 
 
@@ -76,10 +78,8 @@ def error_code(outcome: Outcome, relay: Relay) -> str | None:
     """Why it is not whole, as far as the answer itself says."""
     if outcome is Outcome.BROKE and relay.error is not None:
         return relay.error.code
-    if outcome is Outcome.LEFT:
-        return "client_left"
     said = relay.reader.error
-    if said is None:
-        return None
+    if said is None:  # a client that hears of an error leaves: that is not why
+        return CLIENT_LEFT if outcome is Outcome.LEFT else None
     code = said.get("code") or said.get("type")
     return code[:CODE_CHARS_MAX] if isinstance(code, str) else "upstream_error"

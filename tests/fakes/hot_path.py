@@ -68,7 +68,11 @@ class FakeClient:
             self.body += data
             self.on_write()
 
-    def finish(self) -> None:
+    def hold_back(self) -> None:
+        assert self.started
+
+    def finish(self, last: bytes = b"") -> None:
+        self.write(last)
         self.finished = True
 
     def cut(self) -> None:
@@ -110,10 +114,13 @@ class HandUpstream:
         self.bodies: list[bytes] = []
         self.line = Line()
         self.error: UpstreamError | None = None
+        self.failures: list[UpstreamError] = []  # of the first requests
 
     async def request(
         self, method: bytes, path: bytes, headers: Headers, body: bytes, sink: ResponseSink
     ) -> Exchange:
+        if self.failures:
+            raise self.failures.pop(0)
         if self.error is not None:
             raise self.error
         self.bodies.append(body)

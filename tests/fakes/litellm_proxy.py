@@ -3,7 +3,8 @@
 LiteLLM's dependencies clash with ours and weigh 700 MB, so `make litellm-venv` installs it once beside the
 checkout. Flows that name LiteLLM fail, not skip, when it is missing. Nothing of rabbitgw is used here but the
 leash, which ends the proxy when the test run is killed.
-Every model named `fake-…` goes to the fake upstream under its own name.
+Every model named `fake-…` goes to the fake upstream under its own name, in OpenAI's dialect; every `claude-…` in
+Anthropic's. Either serves every route that LiteLLM can translate.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ READY_TIMEOUT_S = 300.0  # 17 s on an idle machine of two cores; it imports much
 
 
 class LiteLLMProxy:
-    """`base_url` is without /v1; `master_key` is the bearer token; `models_prefix` names what it serves."""
+    """`base_url` is without /v1; `master_key` is the bearer token."""
 
     def __init__(self, upstream_url: str, folder: Path, port: int) -> None:
         self.base_url = f"http://127.0.0.1:{port}"
@@ -111,11 +112,15 @@ class LiteLLMProxy:
 
 
 def _config(upstream_url: str) -> dict[str, object]:
-    target = {"api_base": f"{upstream_url}/v1", "api_key": UPSTREAM_KEY, "max_retries": 0}
+    keyed = {"api_key": UPSTREAM_KEY, "max_retries": 0}
+    openai = {"api_base": f"{upstream_url}/v1", **keyed}
+    anthropic = {"api_base": upstream_url, **keyed}  # it adds /v1/messages itself
     return {
         "model_list": [
-            {"model_name": "fake-gpt", "litellm_params": {"model": "openai/fake-gpt", **target}},
-            {"model_name": "fake-*", "litellm_params": {"model": "openai/fake-*", **target}},
+            {"model_name": "fake-gpt", "litellm_params": {"model": "openai/fake-gpt", **openai}},
+            {"model_name": "fake-*", "litellm_params": {"model": "openai/fake-*", **openai}},
+            {"model_name": "claude-fake", "litellm_params": {"model": "anthropic/claude-fake", **anthropic}},
+            {"model_name": "claude-*", "litellm_params": {"model": "anthropic/claude-*", **anthropic}},
         ],
         "litellm_settings": {"num_retries": 0, "request_timeout": 60, "drop_params": False},
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},

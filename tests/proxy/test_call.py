@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from rabbitgw.errors import RequestInvalid
-from rabbitgw.proxy.call import parse_call
+from rabbitgw.proxy.bodies.parsing import parse_call, upstream_body
 from rabbitgw.proxy.dialects import CHAT
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -119,7 +119,7 @@ def test_what_leaves_is_what_was_read() -> None:
     raw = b'{"model":"cheap","model":"dear","messages":[{"role":"user","content":"hi"}],"stream":true,"user":"me"}'
     call = parse_call(CHAT, raw)
     assert call.model == "dear"
-    sent = orjson.loads(call.upstream_body(user="41", request_id="r1"))
+    sent = orjson.loads(upstream_body(call, user="41", request_id="r1"))
     assert sent["model"] == "dear"
     assert sent["user"] == "41"
     assert sent["metadata"] == {"rabbitgw_request_id": "r1"}
@@ -133,7 +133,7 @@ def test_media_are_counted_by_kind_and_their_bytes_set_apart() -> None:
         {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}},
         {"type": "input_audio", "input_audio": {"data": "B" * 500, "format": "mp3"}},
         {"type": "file", "file": {"file_data": "C" * 300}},
-        {"type": "file", "file": {"file_id": "file-1"}},
+        {"type": "file", "file": {"filename": "linked elsewhere"}},
         "not a part",
     ]
     call = parse_call(CHAT, orjson.dumps({"model": "m", "messages": [{"role": "user", "content": content}]}))

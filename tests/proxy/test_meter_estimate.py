@@ -72,40 +72,41 @@ def test_a_huge_event_alone_is_estimated() -> None:
 
 
 def test_stated_usage_of_a_whole_answer_is_charged_as_it_is() -> None:
-    usage = charged_usage(read(raw("openai_chat_usage")), input_tokens=1, output_tokens=1, whole=True)
+    meter = read(raw("openai_chat_usage"))
+    usage = charged_usage(meter, meter.usage, input_tokens=1, output_tokens=1, whole=True)
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.source) == (19, 10, PROVIDER)
 
 
 def test_missing_usage_of_a_whole_answer_is_estimated() -> None:
-    usage = charged_usage(read(raw("openai_chat_no_usage")), input_tokens=7, output_tokens=3, whole=True)
+    meter = read(raw("openai_chat_no_usage"))
+    usage = charged_usage(meter, meter.usage, input_tokens=7, output_tokens=3, whole=True)
     assert usage == Usage(input_tokens=7, output_tokens=3, source=ESTIMATED)
 
 
 def test_stated_input_stays_exact_when_the_answer_ended_early() -> None:
     meter = read(raw("anthropic_messages_eof_after_start"), "anthropic-messages")
-    usage = charged_usage(meter, input_tokens=7, output_tokens=30, whole=False)
+    usage = charged_usage(meter, meter.usage, input_tokens=7, output_tokens=30, whole=False)
     assert usage is not None
     assert (usage.input_tokens, usage.cached_input_tokens) == (525, 500)
     assert (usage.output_tokens, usage.source) == (30, PARTIAL)
 
 
 def test_stated_usage_of_an_answer_that_ended_early_is_partial() -> None:
-    usage = charged_usage(
-        read(raw("openai_chat_usage_every_chunk")[:600]), input_tokens=1, output_tokens=1, whole=False
-    )
+    meter = read(raw("openai_chat_usage_every_chunk")[:600])
+    usage = charged_usage(meter, meter.usage, input_tokens=1, output_tokens=1, whole=False)
     assert usage is not None
     assert (usage.input_tokens, usage.source) == (12, PARTIAL)
 
 
 def test_nothing_stated_and_nothing_delivered_owes_nothing() -> None:
     meter = read(raw("litellm_chat_ttft_ping_error"))
-    assert charged_usage(meter, input_tokens=7, output_tokens=0, whole=False) is None
+    assert charged_usage(meter, meter.usage, input_tokens=7, output_tokens=0, whole=False) is None
 
 
 def test_a_stated_zero_with_nothing_delivered_is_exact() -> None:
     meter = read(b'data: {"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}\n\n')
-    assert charged_usage(meter, input_tokens=7, output_tokens=9, whole=True) == Usage()
+    assert charged_usage(meter, meter.usage, input_tokens=7, output_tokens=9, whole=True) == Usage()
 
 
 def test_input_is_estimated_from_what_the_model_reads() -> None:

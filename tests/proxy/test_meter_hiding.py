@@ -191,6 +191,21 @@ def test_an_error_of_ours_may_follow_only_at_an_events_end() -> None:
     assert not reader.at_event_end
 
 
+def test_an_error_of_ours_does_not_follow_an_event_that_upstream_tore() -> None:
+    torn = StreamReader("openai-responses", hide_usage=True)
+    torn.feed(b'data: {"type":"response.output_text.delta","del')
+    torn.end()
+    assert not torn.at_event_end
+    whole = StreamReader("openai-chat", hide_usage=False)
+    whole.feed(TEXT)
+    whole.end()
+    assert whole.at_event_end
+    held = StreamReader("openai-chat", hide_usage=True)
+    held.feed(TEXT + USAGE[:20])  # of the torn event the client has nothing
+    held.end()
+    assert held.at_event_end
+
+
 @pytest.mark.parametrize("hide_usage", [False, True])
 def test_a_huge_line_passes_at_once_in_bounded_memory(hide_usage: bool) -> None:
     reader = StreamReader("openai-chat", hide_usage=hide_usage)

@@ -68,7 +68,7 @@ def test_bodies_read_as_their_sidecars_say(name: str, padded: bool) -> None:
 def test_images_without_usage_are_sold_by_the_piece() -> None:
     reader = read("openai-images", orjson.dumps(BODIES["openai_images_no_usage"]["body"]))
     assert reader.images == 2
-    usage = charged_usage(reader, input_tokens=9, output_tokens=9, whole=True)
+    usage = charged_usage(reader, reader.usage, input_tokens=9, output_tokens=9, whole=True)
     assert usage is not None
     assert (usage.server_tools, usage.input_tokens, usage.source) == ({"images": 2}, 0, "provider")
 

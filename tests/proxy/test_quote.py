@@ -13,8 +13,9 @@ from rabbitgw.billing.keyring import KeyRecord
 from rabbitgw.billing.price_text import price_from_text
 from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
-from rabbitgw.proxy.call import Call, parse_call
-from rabbitgw.proxy.dialects import CHAT
+from rabbitgw.proxy.bodies.parsing import parse_call
+from rabbitgw.proxy.call import Call
+from rabbitgw.proxy.dialects import CHAT, COMPLETIONS, COUNT_TOKENS, EMBEDDINGS, MESSAGES, Dialect
 from rabbitgw.proxy.quote import Quote, quote
 
 PRICE = price_from_text("m", {"input": "2", "output": "10"})  # 2 000 and 10 000 nanos a token
@@ -57,9 +58,16 @@ def test_a_stream_holds_its_input_and_one_slice() -> None:
 
 
 def test_a_stream_limited_below_a_slice_holds_no_more_than_its_limit() -> None:
-    _, offer = quoted(stream=True, max_tokens=10, n=2)
-    assert offer.offers[0].amount_nanos == 1_000_000 + 200_000
-    assert offer.output_tokens_max == 20
+    _, offer = quoted(stream=True, max_tokens=20, n=2)
+    assert offer.offers[0].amount_nanos == 1_000_000 + 400_000
+    assert offer.output_tokens_max == 40
+
+
+def test_a_limit_that_upstream_may_raise_is_held_for_as_raised() -> None:
+    call, offer = quoted(max_tokens=1)
+    assert offer.offers[0].amount_nanos == 1_000_000 + 160_000
+    offer.apply(call, hold(0, 1_160_000))
+    assert call.body["max_tokens"] == 1
 
 
 def test_the_last_money_needs_the_plain_estimate_only() -> None:
@@ -112,7 +120,7 @@ def test_a_free_model_holds_nothing() -> None:
         ({"service_tier": "priority"}, "service_tier:priority"),
         ({"modalities": ["text", "audio"]}, "audio_output"),
         ({"web_search_options": {}}, "tool:web_search_requests"),
-        ({"tools": [{"type": "code_interpreter"}]}, "tool:code_interpreter"),
+        ({"tools": [{"type": "code_interpreter"}]}, "tool:code_interpreter_sessions"),
     ],
 )
 def test_a_part_without_a_price_is_not_sold(fields: dict[str, Any], part: str) -> None:
@@ -126,3 +134,70 @@ def test_functions_and_the_plain_tier_are_sold() -> None:
     )
     # 1000 bytes x 0.5 and 600 tokens for the tool list, x 2000 nanos
     assert offer.offers[0].input_nanos == 2_200_000
+
+
+def quoted_as(dialect: Dialect, price: Any = PRICE, **fields: Any) -> tuple[Call, Quote]:
+    """Exactly 1 000 bytes of request."""
+    made = orjson.dumps({"model": "m", "pad": "", **fields})
+    call = parse_call(dialect, orjson.dumps({"model": "m", "pad": "x" * (1000 - len(made)), **fields}))
+    return call, quote(call, price, Settings.load())
+
+
+def test_an_embedding_holds_its_input_and_nothing_else() -> None:
+    price = price_from_text("m", {"input": "2"})  # no price of output
+    call, offer = quoted_as(EMBEDDINGS, price, input="hi")
+    assert [terms.amount_nanos for terms in offer.offers] == [1_000_000, 1_000_000, 1_000_000]
+    assert [terms.least_nanos for terms in offer.offers] == [1_000_000, 1_000_000, 500_000]
+    offer.apply(call, hold(0, 1_000_000))
+    assert set(call.body) == {"model", "pad", "input"}
+    assert offer.headers(call, hold(0, 1_000_000)) == []
+
+
+def test_completions_hold_for_every_answer_that_is_produced() -> None:
+    call, offer = quoted_as(COMPLETIONS, prompt=["a", "b"], n=2, best_of=3, max_tokens=20)
+    assert offer.offers[0].amount_nanos == 1_000_000 + 1_200_000  # 2 prompts x 3 answers x 20 tokens
+    offer.apply(call, hold(1, 2_020_000))
+    assert call.body["max_tokens"] == 17
+
+
+def test_a_count_of_tokens_holds_nothing_even_of_a_model_that_costs() -> None:
+    call, offer = quoted_as(COUNT_TOKENS, messages=[{"role": "user", "content": "hi"}])
+    assert [terms.amount_nanos for terms in offer.offers] == [0]
+    offer.apply(call, hold(0, 0))
+    assert "max_tokens" not in call.body
+
+
+def test_thinking_is_not_limited_below_what_it_needs() -> None:
+    thinking = {"type": "enabled", "budget_tokens": 64}
+    _, offer = quoted_as(
+        MESSAGES, messages=[{"role": "user", "content": "hi"}], max_tokens=100, thinking=thinking
+    )
+    assert offer.offers[0].amount_nanos == 1_000_000 + 1_000_000
+    assert offer.offers[1].least_nanos == 1_000_000 + 650_000  # one token more than the thinking
+
+
+def test_what_may_be_rejected_of_a_prediction_is_held_for_as_output() -> None:
+    _, offer = quoted_as(
+        CHAT,
+        messages=[{"role": "user", "content": "hi"}],
+        stream=True,
+        prediction={"type": "content", "content": "y" * 200},
+    )
+    # 1000 bytes x 0.5 tokens x 2000 nanos, and of the prediction 200 bytes x 0.5 x 10000
+    assert offer.offers[0].input_nanos == 1_000_000 + 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "part", "field"),
+    [
+        ({"speed": "fast"}, "speed:fast", "speed"),
+        ({"inference_geo": "us"}, "inference_geo:us", "inference_geo"),
+        ({"tools": [{"type": "web_search_20250305"}]}, "tool:web_search_requests", "tools"),
+    ],
+)
+def test_a_part_of_messages_without_a_price_is_not_sold(
+    fields: dict[str, Any], part: str, field: str
+) -> None:
+    with pytest.raises(ModelNotPriced, match=part) as refused:
+        quoted_as(MESSAGES, messages=[{"role": "user", "content": "hi"}], max_tokens=9, **fields)
+    assert refused.value.field == field

@@ -243,6 +243,17 @@ async def test_an_upstream_that_cannot_be_reached_is_an_answer_and_a_release(des
     await desk.assert_ended("released", 0)
 
 
+async def test_a_connection_that_fails_is_tried_once_more(desk: Desk) -> None:
+    desk.upstream.failures = [UpstreamConnectFailed("upstream: cannot connect", sent=False)]
+    task, client = await desk.forwarded()
+    desk.upstream.answer(*ANSWER)
+    desk.upstream.end()
+    await task
+    assert client.status == 200
+    assert len(desk.upstream.bodies) == 1
+    await desk.assert_ended("settled", COST_NANOS)
+
+
 async def test_a_cut_stream_ends_with_an_error_event_and_a_partial_charge(desk: Desk) -> None:
     task, client = await desk.forwarded()
     desk.upstream.answer(event("x" * 40))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rabbitgw.proxy.meter.anthropic_count_tokens import AnthropicCountTokens
 from rabbitgw.proxy.meter.anthropic_messages import AnthropicMessages
 from rabbitgw.proxy.meter.cohere import Cohere
 from rabbitgw.proxy.meter.gemini import Gemini
@@ -20,6 +21,7 @@ _READERS: Final[dict[str, type[Reader]]] = {
         OpenAICompletions,
         OpenAIResponses,
         AnthropicMessages,
+        AnthropicCountTokens,
         OpenAIEmbeddings,
         OpenAIImages,
         OpenAITranscriptions,

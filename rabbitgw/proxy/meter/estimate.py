@@ -63,9 +63,6 @@ class Metered(Protocol):
     """What a StreamReader and a PlainReader have in common."""
 
     @property
-    def usage(self) -> Usage | None: ...
-
-    @property
     def output_stated(self) -> bool: ...
 
     @property
@@ -75,13 +72,14 @@ class Metered(Protocol):
     def images(self) -> int: ...
 
 
-def charged_usage(meter: Metered, *, input_tokens: int, output_tokens: int, whole: bool) -> Usage | None:
+def charged_usage(
+    meter: Metered, stated: Usage | None, *, input_tokens: int, output_tokens: int, whole: bool
+) -> Usage | None:
     """What to charge: stated numbers stay, missing ones are estimated, None when nothing is owed.
 
-    `input_tokens` and `output_tokens` are the estimates. `whole`: the answer came to its end; one that ended
-    early is PARTIAL even where its numbers are exact.
+    `stated`: the meter's usage. `input_tokens` and `output_tokens` are the estimates. `whole`: the answer came to
+    its end; one that ended early is PARTIAL even where its numbers are exact.
     """
-    stated = meter.usage
     source = ESTIMATED if whole else PARTIAL
     if stated is None:
         if not meter.delivered_any:
@@ -89,6 +87,8 @@ def charged_usage(meter: Metered, *, input_tokens: int, output_tokens: int, whol
         if meter.images:  # a model that states no tokens is sold by the image, and those are counted
             return Usage(server_tools={"images": meter.images}, source=PROVIDER if whole else PARTIAL)
         return Usage(input_tokens=input_tokens, output_tokens=output_tokens, source=source)
+    if not (whole or meter.delivered_any or stated.input_tokens or stated.output_tokens):
+        return None  # LiteLLM opens Messages of an OpenAI model with zeros, before it knows anything
     if meter.output_stated or not meter.delivered_any:
         return stated if whole else replace(stated, source=PARTIAL)
     return replace(stated, output_tokens=max(stated.output_tokens, output_tokens), source=source)

@@ -51,6 +51,8 @@ def text(value: Any) -> str:
 
 def stated(value: Any) -> int | None:
     """A count that the provider stated; None for null, absent and nonsense."""
+    if value.__class__ is int:  # nearly always; a bool's class is another
+        return value if 0 <= value <= COUNT_MAX else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not 0 <= value <= COUNT_MAX:
@@ -61,8 +63,7 @@ def stated(value: Any) -> int | None:
 def count(*values: Any) -> int:
     """The first stated count; 0 when there is none."""
     for value in values:
-        number = stated(value)
-        if number is not None:
+        if value is not None and (number := stated(value)) is not None:
             return number
     return 0
 
@@ -88,8 +89,10 @@ def states_usage(usage: Any) -> bool:
     return any(stated(usage.get(name)) is not None for name in names)
 
 
-def openai_usage(usage: Object) -> Usage:
-    """The normal form of an OpenAI-shaped usage object.
+def openai_usage(
+    usage: Object, *, service_tier: str | None = None, server_tools: dict[str, int] | None = None
+) -> Usage:
+    """The normal form of an OpenAI-shaped usage object. `server_tools`: where they are not stated in it.
 
     `prompt_tokens`/`input_tokens` and `completion_tokens`/`output_tokens` are totals; all details are parts
     of them (cached, written, audio, image; reasoning, audio, rejected predictions), and any may be null or
@@ -130,17 +133,26 @@ def openai_usage(usage: Object) -> Usage:
         cache_write_5m_tokens=short,
         cache_write_1h_tokens=long,
         reasoning_tokens=reasoning,
-        audio_input_tokens=min(count(into.get("audio_tokens")), input_tokens),
-        audio_output_tokens=min(count(out.get("audio_tokens")), output),
-        image_input_tokens=min(count(into.get("image_tokens")), input_tokens),
-        image_output_tokens=min(count(out.get("image_tokens")), output),
-        seconds_milli=milli(usage.get("seconds")),
-        server_tools=tool_counts(usage.get("server_tool_use")),
+        audio_input_tokens=_part(into, "audio_tokens", input_tokens),
+        audio_output_tokens=_part(out, "audio_tokens", output),
+        image_input_tokens=_part(into, "image_tokens", input_tokens),
+        image_output_tokens=_part(out, "image_tokens", output),
+        seconds_milli=milli(usage["seconds"]) if "seconds" in usage else 0,
+        service_tier=service_tier,
+        server_tools=tool_counts(usage.get("server_tool_use")) if server_tools is None else server_tools,
     )
+
+
+def _part(details: Object, name: str, total: int) -> int:
+    """A part of a total: never more than that."""
+    value = details.get(name)
+    return min(count(value), total) if value else 0
 
 
 def _cache_writes(usage: Object, into: Object) -> tuple[int, int]:
     """Tokens written to the cache for a short time (5 or 30 minutes) and a long one (1 or 12 hours)."""
+    if not into and "cache_creation_input_tokens" not in usage:
+        return 0, 0
     written = count(
         into.get("cache_write_tokens"),
         into.get("cache_creation_tokens"),  # LiteLLM
@@ -156,7 +168,9 @@ def _cache_writes(usage: Object, into: Object) -> tuple[int, int]:
 
 def tool_counts(value: Any) -> dict[str, int]:
     """Per-request tools by name, as stated, zeros included."""
-    return {name: number for name, raw in obj(value).items() if (number := stated(raw)) is not None}
+    if not isinstance(value, dict):
+        return {}
+    return {name: number for name, raw in value.items() if (number := stated(raw)) is not None}
 
 
 def service_tier(value: Any) -> str | None:

@@ -12,7 +12,6 @@ recorded.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from rabbitgw.billing.usage import Usage
@@ -106,7 +105,7 @@ class OpenAIChat(Reader):
 
     def usage(self) -> Usage | None:
         stated = self._stated or self._stated_groq
-        return replace(openai_usage(stated), service_tier=self.tier) if stated else None
+        return openai_usage(stated, service_tier=self.tier) if stated else None
 
     def output_text(self, document: Any) -> str:
         return "".join(

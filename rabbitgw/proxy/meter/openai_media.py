@@ -126,7 +126,7 @@ class _Audio(Reader):
             self.output_stated = True
 
     def usage(self) -> Usage | None:
-        return replace(openai_usage(self._stated), service_tier=self.tier) if self._stated else None
+        return openai_usage(self._stated, service_tier=self.tier) if self._stated else None
 
 
 class OpenAITranscriptions(_Audio):

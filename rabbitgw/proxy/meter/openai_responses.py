@@ -11,7 +11,6 @@ Source: openai-python types/responses/{response,response_usage,response_error_ev
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from rabbitgw.billing.usage import Usage
@@ -128,7 +127,7 @@ class OpenAIResponses(Reader):
     def usage(self) -> Usage | None:
         if self._stated is None:
             return None
-        return replace(openai_usage(self._stated), service_tier=self.tier, server_tools=self._tools())
+        return openai_usage(self._stated, service_tier=self.tier, server_tools=self._tools())
 
     def _tools(self) -> dict[str, int]:
         tools: dict[str, int] = {}

@@ -56,6 +56,7 @@ class StreamReader(Stated):
         "_ready",
         "_released",
         "_terminal",
+        "_torn",
         "_withheld",
     )
 
@@ -70,6 +71,7 @@ class StreamReader(Stated):
         self._withheld = bytearray()
         self._terminal = False
         self._released = False
+        self._torn = False  # the body ended within an event of which the client has a part
         self._doubt_from: int | None = None  # a closing event ended the stream so far; its line end is held
         self._cut_lf = False  # the cut event's last LF is still to come
         self._not_usage: int | None = None  # start of the pending event that is surely no usage chunk
@@ -94,6 +96,7 @@ class StreamReader(Stated):
         """Upstream's body ended: read a last event that nothing terminated, give back what was held in doubt."""
         if self._terminal:
             return b""
+        self._torn = not self.at_event_end
         start = self._framer.offset - len(self._held)
         cuts: list[Cut] = []
         terminal = self._doubt_from
@@ -127,7 +130,7 @@ class StreamReader(Stated):
     def at_event_end(self) -> bool:
         """An event of ours may follow what the client was given so far (nothing, or up to an event's end)."""
         framer = self._framer
-        if self._terminal:
+        if self._terminal or self._torn:
             return False
         if not self._held:
             return framer.at_event_end

@@ -1,0 +1,28 @@
+"""What the reader of one dialect's bodies offers to parsing.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rabbitgw.proxy.call import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """priced_fields: whose value changes what the call costs or who serves it; a case variant of one is refused.
+
+    read: fills the Call from its body; raises RequestInvalid naming the field.
+    mark(call, user, request_id): writes what upstream is to know of us into the body.
+    """
+
+    priced_fields: frozenset[str]
+    read: Callable[[Call], None]
+    mark: Callable[[Call, str, str], None]
+
+
+def mark_openai(call: Call, user: str, request_id: str) -> None:
+    """`user` is who upstream counts for; our id stands in the metadata, beside what the caller put there."""
+    body = call.body
+    body["user"] = user
+    body["metadata"] = {**(body.get("metadata") or {}), "rabbitgw_request_id": request_id}
