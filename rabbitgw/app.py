@@ -7,7 +7,9 @@ process (dev/run.py).
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,8 +18,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from aiohttp import web
 
-from rabbitgw import stores, telemetry
+from rabbitgw import clock, listening, metrics, stores, telemetry
 from rabbitgw.api.answers import json_errors
+from rabbitgw.api.metrics import metrics_port
 from rabbitgw.api.routes import SideDeps, side_routes
 from rabbitgw.billing import migrations
 from rabbitgw.billing.admission import Till
@@ -34,15 +37,19 @@ from rabbitgw.billing.stray import StrayBooker
 from rabbitgw.clock import RedisClock, new_id
 from rabbitgw.config import Settings
 from rabbitgw.errors import InvariantBroken, SettingInvalid
+from rabbitgw.listening import Listener
 from rabbitgw.proxy.catalog import Catalog
-from rabbitgw.proxy.front import Front, server_log
+from rabbitgw.proxy.front import Front
 from rabbitgw.proxy.serve import Service
 from rabbitgw.proxy.upstream import Upstream
 from rabbitgw.redis_link import RedisLink
+from rabbitgw.scrape import Boards, Scrape
 from rabbitgw.scripts import Scripts
+from rabbitgw.workers import Inherited, Leash, Workers, own_command
 
 TICK_S: Final = 1.0
 SETTLE_AT_END_S: Final = 5.0  # for answers that were broken off at the end of a drain
+LINGER_S: Final = 0.25  # a connection that was taken in just now has its request on the way
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,20 @@ class Gateway:
     `failed` is set when a loop of it has ended by a bug: the process is to drain, end and be started anew.
     """
 
-    def __init__(self, settings: Settings, opened: Stores) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        opened: Stores,
+        *,
+        sockets: Sequence[socket.socket] = (),
+        scrape: Scrape | None = None,
+    ) -> None:
+        """`sockets`: where to listen; none: on the port of the settings."""
         self._settings = settings
+        self._opened = opened
+        self._sockets = sockets
+        self.scrape = scrape or Scrape()
+        self.scrape.sources.append(self._show)
         self._stop = asyncio.Event()
         self.failed = asyncio.Event()
         redis_clock = RedisClock()
@@ -117,16 +136,12 @@ class Gateway:
         self._front = Front(self._service)
         app = web.Application(client_max_size=settings.body_bytes_max, middlewares=[json_errors])
         app.add_routes(self._front.routes())
-        app.add_routes(side_routes(SideDeps(opened.pg, opened.link, scripts, self._keyring, settings)))
-        # a handler is cancelled when its client goes: how the front learns of it
-        self._runner = web.AppRunner(
-            app,
-            logger=server_log(),
-            access_log=None,
-            handler_cancellation=True,
-            shutdown_timeout=SETTLE_AT_END_S,
+        app.add_routes(
+            side_routes(SideDeps(opened.pg, opened.link, scripts, self._keyring, settings, self.scrape))
         )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SETTLE_AT_END_S)
         self._loops: list[asyncio.Task[None]] = []
+        self._listener: Listener | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -138,21 +153,28 @@ class Gateway:
             task.add_done_callback(self._loop_ended)
             self._loops.append(task)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._settings.host, self._settings.port, reuse_address=True)
+        settings = self._settings
         try:
-            await site.start()
-        except OSError as error:
+            sockets = self._sockets or listening.bound(settings.host, settings.port, setting="RABBITGW_PORT")
+            self.port = listening.port_of(sockets)
+            self._listener = await listening.serve(
+                self._front.door_of(self._runner.server), sockets, setting="RABBITGW_PORT"
+            )
+        except SettingInvalid:
             await self.stop()  # the loops run already
-            raise SettingInvalid(f"RABBITGW_PORT: {self._settings.port} cannot be used: {error}") from None
-        self.port = int(self._runner.addresses[0][1])
+            raise
 
-    async def stop(self) -> None:
-        """Stop accepting, let running answers end, settle all, give up the leases. May be called again."""
+    async def stop(self, *, linger_s: float = 0.0) -> None:
+        """Stop accepting, let running answers end, settle all, give up the leases. May be called again.
+
+        `linger_s`: how long no request must have come before the connections that are open are closed.
+        """
         if self._stop.is_set():
             return
-        for site in tuple(self._runner.sites):
-            await site.stop()
-        await self._front.drain(self._settings.drain_timeout_s)
+        await self._front.drain(0)  # from now on each answer says that it is the last on its connection
+        if self._listener is not None:
+            await self._listener.close()
+        await self._drain(linger_s)
         await self._upstream.close()  # what still runs now ends as broken off, and is settled for its part
         await self._front.drain(SETTLE_AT_END_S)
         await self._runner.cleanup()
@@ -161,6 +183,20 @@ class Gateway:
         await self._leases.give_up()
         await self._prices.stop()
         self._spool.close()
+        self.scrape.sources.remove(self._show)
+
+    async def _drain(self, linger_s: float) -> None:
+        """Wait until nothing runs, and nothing more comes on the connections that are open."""
+        ends_s = clock.monotonic_s() + self._settings.drain_timeout_s
+        server = self._runner.server
+        while True:
+            await self._front.drain(ends_s - clock.monotonic_s())
+            if not linger_s or server is None or not server.connections:
+                return
+            seen = server.requests_count
+            await asyncio.sleep(linger_s)
+            if server.requests_count == seen or clock.monotonic_s() >= ends_s:
+                return
 
     def raise_if_failed(self) -> None:
         """Raises: InvariantBroken, so that the process ends with an error."""
@@ -175,34 +211,112 @@ class Gateway:
 
     async def _tick(self) -> None:
         while not self._stop.is_set():
+            began_s = clock.monotonic_s()
             try:
                 await asyncio.wait_for(self._stop.wait(), TICK_S)
             except TimeoutError:
+                metrics.TICK_LATE.set(max(0.0, clock.monotonic_s() - began_s - TICK_S))
                 self._service.tick()
+                self.scrape.tick()
+
+    def _show(self) -> None:
+        """Set the gauges of what this gateway is made of."""
+        metrics.WORKERS.set(1)
+        metrics.ENDS_KEPT.set(self._settler.kept)
+        metrics.SPOOL_RECORDS.set(self._spool.records)
+        metrics.PRICES.set(len(self._prices.book))
+        metrics.PRICES_STALE.set(int(self._prices.stale))
+        metrics.UPSTREAM_CONNECTIONS.set(self._upstream.idle, "idle")
+        metrics.UPSTREAM_CONNECTIONS.set(self._upstream.open - self._upstream.idle, "busy")
+        show_stores(self._opened)
 
 
-async def serve(settings: Settings) -> None:
-    """`rabbitgw serve`: answer requests until SIGTERM or SIGINT, then drain."""
-    telemetry.configure(settings.log_level)
+def show_stores(opened: Stores) -> None:
+    metrics.REDIS_UP.set(int(opened.link.connected))
+    idle = opened.pg.get_idle_size()
+    metrics.POSTGRES_CONNECTIONS.set(idle, "idle")
+    metrics.POSTGRES_CONNECTIONS.set(opened.pg.get_size() - idle, "busy")
+
+
+def calm_collector() -> None:
+    """Nothing of a call forms a cycle that must be found soon, and what is loaded by now stays: looking for garbage at
+    Python's own pace took a tenth of the gateway's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+async def serve(settings: Settings, told: Inherited | None = None) -> None:
+    """`rabbitgw serve`: answer requests until SIGTERM or SIGINT, then drain. `told`: as one worker of several."""
+    observe(settings)
     stop = stop_on_signals()
-    async with open_stores(settings) as opened:
-        gateway = Gateway(settings, opened)
+    leash = None if told is None else Leash(told.leash, stop)
+    scrape = Scrape(None if told is None else told.board())
+    sockets = () if told is None else listening.inherited(told.listening)
+    metrics_sockets = () if told is None else listening.inherited(told.metrics)
+    async with open_stores(settings) as opened, metrics_port(settings, scrape, metrics_sockets):
+        gateway = Gateway(settings, opened, sockets=sockets, scrape=scrape)
         await gateway.start()
+        calm_collector()
         telemetry.log("listening", host=settings.host, port=gateway.port)
-        print(f"rabbitgw ready on http://{settings.host}:{gateway.port}", flush=True)
+        if leash is None:
+            say_ready(settings.host, gateway.port)
+        else:
+            leash.ready()
         await first_of(stop, gateway.failed)
-        await gateway.stop()
+        await gateway.stop(linger_s=LINGER_S)
+        scrape.tick()
+        if leash is not None:
+            leash.close()
         gateway.raise_if_failed()
+
+
+async def serve_by_workers(settings: Settings, count: int) -> int:
+    """`rabbitgw serve --workers N`: the parent of several processes that share the port. Returns the exit status."""
+    observe(settings)
+    stop, again = stop_on_signals(), asyncio.Event()
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.set)
+    for field in ("database_url", "redis_url", "litellm_base_url"):
+        required(settings, field)
+    sockets = listening.bound(settings.host, settings.port, setting="RABBITGW_PORT")
+    port = listening.port_of(sockets)
+    metrics_sockets = []
+    if settings.metrics_port:
+        metrics_sockets = listening.bound(
+            settings.metrics_host, settings.metrics_port, setting="RABBITGW_METRICS_PORT"
+        )
+    workers = Workers(
+        own_command("serve", "--inherited"),
+        count,
+        Boards(settings.data_dir),
+        listening=sockets,
+        metrics=metrics_sockets,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
+    return await workers.run(stop, again, lambda: say_ready(settings.host, port))
 
 
 async def work(settings: Settings, names: Sequence[str] = ()) -> None:
     """`rabbitgw work [NAME…]`: keep the books until SIGTERM or SIGINT."""
-    telemetry.configure(settings.log_level)
+    observe(settings)
     stop = stop_on_signals()
-    async with open_stores(settings) as opened:
+    scrape = Scrape()
+    async with open_stores(settings) as opened, metrics_port(settings, scrape):
+        scrape.sources.append(lambda: show_stores(opened))
         bookkeepers = Bookkeepers(opened.pg, opened.link, opened.scripts, names, lease_s=settings.lease_s)
         telemetry.log("working", workers=bookkeepers.names)
         await bookkeepers.run(stop)
+
+
+def observe(settings: Settings) -> None:
+    """Set up the log, and have what goes wrong counted."""
+    telemetry.configure(settings.log_level)
+    telemetry.count_by(metrics.logged)
+
+
+def say_ready(host: str, port: int) -> None:
+    print(f"rabbitgw ready on http://{host}:{port}", flush=True)
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_running(commands)
     _add_accounts(_group(commands, "accounts", "who pays"))
+    _add_users(_group(commands, "users", "who calls, within an account"))
     _add_keys(_group(commands, "keys", "what callers authenticate with"))
     _add_wallets(_group(commands, "wallets", "prepaid money"))
     _add_prices(_group(commands, "prices", "what models cost"))
@@ -73,7 +74,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_running(commands: Any) -> None:
-    _command(commands, "serve", "cli_run:run_serve", "answer requests until SIGTERM, then drain")
+    serve = _command(commands, "serve", "cli_run:run_serve", "answer requests until SIGTERM, then drain")
+    serve.add_argument(
+        "--workers",
+        type=_number(1, 256),
+        metavar="N",
+        help="processes that share the port (RABBITGW_WORKERS)",
+    )
+    serve.add_argument("--inherited", help=argparse.SUPPRESS)  # how the parent of several starts one
     work = _command(commands, "work", "cli_run:run_work", "keep the books: consumer, credits, sweeper …")
     work.add_argument("names", nargs="*", metavar="NAME", help="only these loops")
     _command(commands, "dev", "cli_run:run_dev", "everything in one process, with embedded servers")
@@ -81,6 +89,13 @@ def _add_running(commands: Any) -> None:
         commands, "migrate", "cli_run:run_migrate", "bring the database to this program's schema", json=True
     )
     _command(commands, "audit", "cli_run:run_audit", "check the books; status 1 on a breach", json=True)
+    _command(
+        commands,
+        "doctor",
+        "cli_doctor:run_doctor",
+        "check the deployment; status 1 if a check failed",
+        json=True,
+    )
     rebuild = _command(
         commands,
         "rebuild",
@@ -101,6 +116,25 @@ def _add_accounts(commands: Any) -> None:
     _add_after(listing)
 
 
+def _add_users(commands: Any) -> None:
+    create = _command(commands, "create", "cli_users:users_create", "make a user in an account", json=True)
+    create.add_argument("account", type=_id, help="account id")
+    create.add_argument("name")
+    create.add_argument("--email", metavar="ADDRESS", help="unique in the account")
+    create.add_argument("--external-id", metavar="ID", help="your own id of the user; unique in the account")
+    listing = _command(commands, "list", "cli_users:users_list", "users by id", json=True)
+    listing.add_argument("--account", type=_id, help="only of this account")
+    _add_after(listing)
+    disable = _command(
+        commands, "disable", "cli_users:users_disable", "let no key of a user be good, from now on", json=True
+    )
+    disable.add_argument("id", type=_id, help="user id")
+    enable = _command(
+        commands, "enable", "cli_users:users_enable", "let a disabled user's keys work again", json=True
+    )
+    enable.add_argument("id", type=_id, help="user id")
+
+
 def _add_keys(commands: Any) -> None:
     create = _command(commands, "create", "cli_money:keys_create", "make a key; it is shown once", json=True)
     create.add_argument("account", type=_id, help="account id")
@@ -109,6 +143,7 @@ def _add_keys(commands: Any) -> None:
     create.add_argument("--lifetime-limit", metavar="UNITS", help="spend cap for its whole life")
     create.add_argument("--daily-limit", metavar="UNITS", help="spend cap per day in UTC+8")
     create.add_argument("--expires-at", metavar="TIME", help="like 2027-01-31T00:00:00Z")
+    create.add_argument("--user", type=_id, metavar="ID", help="whose key it is: a user of the account")
     listing = _command(commands, "list", "cli_money:keys_list", "keys by id", json=True)
     listing.add_argument("--account", type=_id, help="only of this account")
     _add_after(listing)

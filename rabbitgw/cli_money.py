@@ -6,7 +6,7 @@ import argparse
 from datetime import datetime
 
 from rabbitgw import clock
-from rabbitgw.api.views import account_view, key_view, wallet_view
+from rabbitgw.api.views import AccountView, ChangedKey, KeyView, WalletView, shown
 from rabbitgw.billing import accounts, keys, wallets
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.key_push import push_key
@@ -22,7 +22,7 @@ async def accounts_create(options: Options) -> int:
     async with books_only() as pg:
         account = await accounts.create_account(pg, options.name, options.currency)
     if options.json:
-        print_json(account_view(account))
+        print_json(shown(AccountView.of(account)))
     else:
         print(f"account {account.id} ({account.currency}): {account.name}")
     return 0
@@ -31,7 +31,7 @@ async def accounts_create(options: Options) -> int:
 async def accounts_list(options: Options) -> int:
     async with books_only() as pg:
         found = await accounts.list_accounts(pg, after_id=options.after)
-    views = [account_view(account) for account in found]
+    views = [shown(AccountView.of(account)) for account in found]
     if options.json:
         print_json({"accounts": views})
     else:
@@ -47,6 +47,7 @@ async def keys_create(options: Options) -> int:
         lifetime_limit_nanos=_limit(options.lifetime_limit, "lifetime_limit"),
         daily_limit_nanos=_limit(options.daily_limit, "daily_limit"),
         expires_at=_moment(options.expires_at),
+        user_id=options.user,
     )
     async with both_stores() as opened:
         made = await keys.create_key(opened.pg, new)
@@ -58,16 +59,14 @@ async def keys_list(options: Options) -> int:
     async with books_only() as pg:
         found = await keys.list_keys(pg, options.account, after_id=options.after)
     if options.json:
-        print_json({"keys": [key_view(key) for key in found]})
+        print_json({"keys": [shown(KeyView.of(key)) for key in found]})
         return 0
     rows = []
     for key in found:
-        view = key_view(key)
-        state = "revoked" if key.revoked_at else "expired" if _is_past(key.expires_at) else "active"
+        expires_at = shown(KeyView.of(key))["expires_at"]
         limits = (money(key.lifetime_limit_nanos), money(key.daily_limit_nanos))
-        rows.append(
-            (key.id, key.account_id, key.name, key.prefix, state, key.models, *limits, view["expires_at"])
-        )
+        named = (key.id, key.account_id, key.name, key.prefix, _state(key))
+        rows.append((*named, key.models, *limits, expires_at, key.user_id))
     columns = (
         "id",
         "account",
@@ -78,6 +77,7 @@ async def keys_list(options: Options) -> int:
         "lifetime limit",
         "daily limit",
         "expires",
+        "user",
     )
     print_table(columns, rows)
     return 0
@@ -88,7 +88,7 @@ async def keys_revoke(options: Options) -> int:
         key = await keys.revoke_key(opened.pg, options.id)
         pushed = await push_key(opened.pg, opened.scripts, key.id)
     if options.json:
-        print_json({**key_view(key), "in_effect": pushed})
+        print_json(shown(ChangedKey.of_key(key, in_effect=pushed)))
     else:
         print(f"key {key.id} ({key.prefix}…) is revoked")
     _note_unpushed(pushed)
@@ -109,7 +109,7 @@ async def wallets_show(options: Options) -> int:
             opened.pg, opened.scripts, opened.link, account_id=account.id, partition=account.partition
         )
     if options.json:
-        print_json({"account_id": account.id, "wallets": [wallet_view(wallet) for wallet in found]})
+        print_json({"account_id": account.id, "wallets": [shown(WalletView.of(wallet)) for wallet in found]})
     else:
         rows = [
             (wallet.currency, wallet.balance, money(wallet.held_nanos), money(wallet.available_nanos))
@@ -166,6 +166,15 @@ def _show_secret(options: Options, made: keys.CreatedKey, pushed: bool) -> int:
 def _note_unpushed(pushed: bool) -> None:
     if not pushed:
         note("Redis was not reached: it takes effect when the keys worker has pushed it")
+
+
+def _state(key: keys.Key) -> str:
+    """Why the key is no good, or that it is."""
+    if key.revoked_at is not None:
+        return "revoked"
+    if _is_past(key.expires_at):
+        return "expired"
+    return "user disabled" if key.user_disabled else "active"
 
 
 def _limit(text: str | None, field: str) -> int | None:

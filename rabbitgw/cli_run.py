@@ -13,12 +13,17 @@ from rabbitgw.cli_output import money, print_json, print_table
 from rabbitgw.cli_stores import both_stores, command_settings
 from rabbitgw.config import Settings
 from rabbitgw.dev.run import dev
+from rabbitgw.workers import Inherited
 
 Options = argparse.Namespace
 
 
-async def run_serve(_: Options) -> int:
-    await app.serve(Settings.load())
+async def run_serve(options: Options) -> int:
+    settings = Settings.load()
+    count = options.workers or settings.workers
+    if options.inherited is None and count > 1:
+        return await app.serve_by_workers(settings, count)
+    await app.serve(settings, None if options.inherited is None else Inherited.read(options.inherited))
     return 0
 
 

@@ -29,11 +29,22 @@ class Settings(BaseSettings):
 
     host: str = setting("127.0.0.1", "RABBITGW_HOST", help="address to listen on")
     port: int = setting(8080, "RABBITGW_PORT", help="port to listen on; 0 takes a free one", ge=0, le=65535)
+    workers: int = setting(
+        1, "RABBITGW_WORKERS", help="processes of `serve` that share the port", ge=1, le=256
+    )
+    metrics_port: int = setting(
+        0, "RABBITGW_METRICS_PORT", help="port of /metrics without a credential; 0: none", ge=0, le=65535
+    )
+    metrics_host: str = setting(
+        "127.0.0.1", "RABBITGW_METRICS_HOST", help="address that the metrics port listens on"
+    )
     data_dir: Path = setting(
         Path(".rabbitgw"), "RABBITGW_DATA_DIR", help="folder of embedded servers, spool and dev.env"
     )
     admin_key: SecretStr = setting(
-        SecretStr(""), "RABBITGW_ADMIN_KEY", help="credential of /v1/admin; empty: admin routes are off"
+        SecretStr(""),
+        "RABBITGW_ADMIN_KEY",
+        help="credential of /v1/admin and /metrics; empty: these routes are off",
     )
     log_level: str = setting("INFO", "LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR")
 

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from rabbitgw import telemetry
+from rabbitgw import metrics, telemetry
 from rabbitgw.errors import RedisUnavailable
 from rabbitgw.redis_url import RedisTarget, parse_redis_url
 from rabbitgw.redis_wire import TICKS_PER_TIMEOUT, Argument, Wire
@@ -86,6 +86,7 @@ class RedisLink:
         wire = self._wire
         if wire is not None and len(wire.waiting) < IN_FLIGHT_MAX and not wire.stuck:
             return wire.send(args)
+        metrics.redis_failed("down")
         refused: asyncio.Future[Any] = self._loop.create_future()
         reason = self._refusal if wire is None else "Redis: too many commands in flight"
         refused.set_exception(RedisUnavailable(reason))

@@ -6,7 +6,8 @@ What keeps a call at 4-5 us of CPU under load, and where it would go otherwise:
 - one write and one read per turn instead of one each per call (a pair of syscalls is about 8 us), but with
   nothing in flight the command leaves at once: waiting for company costs the lone call an idle loop turn;
 - `hiredis.pack_command` and `hiredis.Reader`, both C, and a plain Future: no task, no lock, no pool per call;
-- no timer per call (1.2 us each): deadlines are marks in the queue that one periodic tick moves along.
+- no timer per call (1.2 us each): deadlines are marks in the queue that one periodic tick moves along;
+- no clock read per call: one call after each tick is timed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any, cast
 
 import hiredis
 
+from rabbitgw import metrics
+from rabbitgw.clock import monotonic_s
 from rabbitgw.errors import RedisReplyError, RedisTimeout, RedisUnavailable
 
 TICKS_PER_TIMEOUT = 4  # a deadline is late by at most a quarter of itself
@@ -39,6 +42,7 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "_answered",
+        "_counted",
         "_flush_due",
         "_loop",
         "_marks",
@@ -46,6 +50,8 @@ class Wire(asyncio.Protocol):
         "_paused",
         "_reader",
         "_silent_ticks",
+        "_time_next",
+        "_timed",
         "_timeout_s",
         "_transport",
         "_unsent",
@@ -66,6 +72,9 @@ class Wire(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._marks: deque[int] = deque()
         self._answered = 0
+        self._counted = 0  # of those, how many the metrics know of
+        self._time_next = True
+        self._timed: tuple[float, int] | None = None  # when the timed call left, and which it is
         self._silent_ticks = 0
         self._flush_due = False
         self._paused = False
@@ -78,6 +87,9 @@ class Wire(asyncio.Protocol):
         future: asyncio.Future[Any] = self._loop.create_future()
         alone = not self.waiting
         self.waiting.append(future)
+        if self._time_next:
+            self._time_next = False
+            self._timed = (monotonic_s(), self._answered + len(self.waiting))
         if alone:
             self._write(packed)
             return future
@@ -125,6 +137,7 @@ class Wire(asyncio.Protocol):
                 if future.done():
                     continue
                 if reply.__class__ is RedisReplyError:
+                    metrics.redis_failed(reply.kind)
                     future.set_exception(reply)
                 else:
                     future.set_result(reply)
@@ -133,6 +146,9 @@ class Wire(asyncio.Protocol):
         except IndexError:
             self.lose("a reply that nobody asked for")
         self._answered += answered
+        if self._timed is not None and self._answered >= self._timed[1]:
+            metrics.REDIS_SECONDS.cells().observe(monotonic_s() - self._timed[0])
+            self._timed = None
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -152,6 +168,9 @@ class Wire(asyncio.Protocol):
         Ticks are counted, not clock time, so a loop that was itself held up fails no call whose reply
         already waits in the socket.
         """
+        metrics.REDIS_COMMANDS.add(self._answered - self._counted)
+        self._counted = self._answered
+        self._time_next = self._timed is None
         waiting = self.waiting
         if not waiting:
             self._marks.clear()
@@ -172,6 +191,7 @@ class Wire(asyncio.Protocol):
             if position >= overdue:
                 break
             if not future.done():
+                metrics.redis_failed("timeout")
                 future.set_exception(RedisTimeout(f"Redis: no reply within {self._timeout_s:g} s"))
 
     def lose(self, reason: str) -> None:
@@ -185,5 +205,6 @@ class Wire(asyncio.Protocol):
         self._unsent.clear()
         for future in waiting:
             if not future.done():
+                metrics.redis_failed("lost")
                 future.set_exception(RedisUnavailable(f"Redis: {reason}"))
         self._on_lost(self, reason)

@@ -7,7 +7,7 @@ tried again. An error that says something about the work itself (a constraint, a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ import asyncpg
 
 from rabbitgw import statements
 from rabbitgw.errors import PostgresUnavailable, SettingInvalid
+from rabbitgw.findings import State, Verdict, failed, ok
 from rabbitgw.redis_link import RedisLink
 
 if TYPE_CHECKING:
@@ -163,19 +164,37 @@ async def open_redis(url: str, *, timeout_s: float = 1.0) -> RedisLink:
 
 
 async def redis_warnings(link: RedisLink) -> list[str]:
-    """What is dangerous about a Redis that others set up; empty when nothing is.
+    """What is dangerous about a Redis that others set up; empty when nothing is. Raises: RedisUnavailable."""
+    facts = await redis_facts(link, "memory", "persistence")
+    verdicts = (eviction(facts), persistence(facts))
+    return [f"{one.found}; {one.mend}" for one in verdicts if one.state is not State.OK]
 
-    INFO is asked and not CONFIG, which managed servers refuse. Raises: RedisUnavailable.
-    """
-    memory = _info(await link.call("INFO", "memory"))
-    persistence = _info(await link.call("INFO", "persistence"))
-    warnings = []
-    policy = memory.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        warnings.append(f"Redis may evict balances: set maxmemory-policy noeviction (it is {policy})")
-    if persistence.get("aof_enabled", "1") == "0":
-        warnings.append("Redis keeps no append-only file: a restart loses calls; set appendonly yes")
-    return warnings
+
+async def redis_facts(link: RedisLink, *sections: str) -> dict[str, str]:
+    """What INFO says. INFO is asked and not CONFIG, which managed servers refuse. Raises: RedisUnavailable."""
+    facts: dict[str, str] = {}
+    for section in sections:
+        facts |= _info(await link.call("INFO", section))
+    return facts
+
+
+def eviction(facts: Mapping[str, str]) -> Verdict:
+    """May Redis throw keys away? From the section `memory`."""
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return ok("maxmemory-policy noeviction")
+    return failed(
+        f"maxmemory-policy is {policy}: Redis may evict balances", "set maxmemory-policy noeviction"
+    )
+
+
+def persistence(facts: Mapping[str, str]) -> Verdict:
+    """Does Redis keep what it was told? From the section `persistence`."""
+    if facts.get("aof_enabled", "1") == "0":
+        return failed("Redis keeps no append-only file: a restart loses calls", "set appendonly yes")
+    if facts.get("aof_last_write_status", "ok") != "ok":
+        return failed("the last write of the append-only file failed", "look at Redis' disk and log")
+    return ok("appendonly yes")
 
 
 def _info(reply: Any) -> dict[str, str]:

@@ -67,7 +67,8 @@ CREATE TYPE usage_event AS (
 	per_model text,
 	streamed boolean,
 	shortfall_nanos bigint,
-	held_input_tokens bigint
+	held_input_tokens bigint,
+	user_id bigint
 );
 
 COMMENT ON TYPE usage_event IS 'A call that ended, as a statement takes it: an array of these costs a third of an array per column.';
@@ -250,6 +251,7 @@ CREATE TABLE api_keys (
     generation bigint DEFAULT 1 NOT NULL,
     redis_generation bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    user_id bigint,
     CONSTRAINT api_keys_check CHECK ((redis_generation <= generation)),
     CONSTRAINT api_keys_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
 );
@@ -259,6 +261,8 @@ COMMENT ON TABLE api_keys IS 'A key: what its holder may do. Every change raises
 COMMENT ON COLUMN api_keys.models IS 'Patterns (fnmatch) of models that the key may call; null: all.';
 
 COMMENT ON COLUMN api_keys.redis_generation IS 'The newest generation that Redis has acknowledged.';
+
+COMMENT ON COLUMN api_keys.user_id IS 'Whose key it is; null: nobody''s in particular.';
 
 ALTER TABLE api_keys ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME api_keys_id_seq
@@ -337,6 +341,23 @@ COMMENT ON TABLE key_secrets IS 'The secrets a key has had, hashed. Rotation add
 
 COMMENT ON COLUMN key_secrets.generation IS 'The key''s generation when this secret was last changed.';
 
+CREATE TABLE users (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    name text NOT NULL,
+    email text,
+    external_id text,
+    disabled_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT users_email_check CHECK (((length(email) >= 3) AND (length(email) <= 254))),
+    CONSTRAINT users_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 255))),
+    CONSTRAINT users_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+COMMENT ON TABLE users IS 'Who calls, within an account. While disabled_at is set none of the user''s keys is good.';
+
+COMMENT ON COLUMN users.external_id IS 'The operator''s own name for the user.';
+
 CREATE TABLE windows (
     id bigint NOT NULL,
     account_id bigint NOT NULL,
@@ -372,10 +393,13 @@ CREATE VIEW key_records AS
     ((k.revoked_at IS NOT NULL) OR (s.revoked_at IS NOT NULL)) AS revoked,
     ( SELECT COALESCE(jsonb_agg(jsonb_build_object('window_id', w.id, 'key_id', w.key_id, 'kind', w.kind, 'limit_nanos', w.limit_nanos, 'zone', w.zone, 'reset_time', w.reset_time) ORDER BY w.id), '[]'::jsonb) AS "coalesce"
            FROM windows w
-          WHERE ((w.account_id = k.account_id) AND ((w.key_id = k.id) OR (w.key_id IS NULL)))) AS windows
-   FROM ((key_secrets s
+          WHERE ((w.account_id = k.account_id) AND ((w.key_id = k.id) OR (w.key_id IS NULL)))) AS windows,
+    k.user_id,
+    (u.disabled_at IS NOT NULL) AS user_disabled
+   FROM (((key_secrets s
      JOIN api_keys k ON ((k.id = s.key_id)))
-     JOIN accounts a ON ((a.id = k.account_id)));
+     JOIN accounts a ON ((a.id = k.account_id)))
+     LEFT JOIN users u ON ((u.id = k.user_id)));
 
 COMMENT ON VIEW key_records IS 'All that a request needs to know of a key, one row per secret; windows are those of the key and its account.';
 
@@ -528,6 +552,7 @@ CREATE TABLE usage (
     streamed boolean NOT NULL,
     shortfall_nanos bigint NOT NULL,
     held_input_tokens bigint NOT NULL,
+    user_id bigint,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 )
@@ -552,6 +577,8 @@ COMMENT ON COLUMN usage.windows IS 'The windows that it counted in: "window:span
 COMMENT ON COLUMN usage.shortfall_nanos IS 'How much less than its bound was held, by the last-money rule: what the call may have overspent.';
 
 COMMENT ON COLUMN usage.held_input_tokens IS 'Input tokens that the hold covered; 0 where that is not known.';
+
+COMMENT ON COLUMN usage.user_id IS 'Whose key it was when the call was admitted.';
 
 CREATE TABLE usage_default (
     id uuid NOT NULL,
@@ -595,8 +622,18 @@ CREATE TABLE usage_default (
     streamed boolean NOT NULL,
     shortfall_nanos bigint NOT NULL,
     held_input_tokens bigint NOT NULL,
+    user_id bigint,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
+);
+
+ALTER TABLE users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME users_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE wallet_credits (
@@ -699,6 +736,12 @@ ALTER TABLE ONLY usage
 ALTER TABLE ONLY usage_default
     ADD CONSTRAINT usage_default_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY users
+    ADD CONSTRAINT users_of_account UNIQUE (account_id, id);
+
+ALTER TABLE ONLY users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY wallet_credits
     ADD CONSTRAINT wallet_credits_pkey PRIMARY KEY (account_id, currency, seq);
 
@@ -714,6 +757,8 @@ ALTER TABLE ONLY windows
 CREATE INDEX api_keys_account ON api_keys USING btree (account_id);
 
 CREATE INDEX api_keys_unpushed ON api_keys USING btree (id) WHERE (redis_generation < generation);
+
+CREATE INDEX api_keys_user ON api_keys USING btree (user_id) WHERE (user_id IS NOT NULL);
 
 CREATE UNIQUE INDEX key_secrets_current ON key_secrets USING btree (key_id) WHERE (revoked_at IS NULL);
 
@@ -743,9 +788,21 @@ CREATE INDEX usage_expired_position ON ONLY usage USING btree (expired_position)
 
 CREATE INDEX usage_default_expired_position_idx ON usage_default USING btree (expired_position) WHERE (expired_position IS NOT NULL);
 
+CREATE INDEX usage_key ON ONLY usage USING btree (key_id, id DESC) WHERE (key_id IS NOT NULL);
+
+CREATE INDEX usage_default_key_id_id_idx ON usage_default USING btree (key_id, id DESC) WHERE (key_id IS NOT NULL);
+
 CREATE INDEX usage_position ON ONLY usage USING brin ("position") WITH (pages_per_range='16', autosummarize='on');
 
 CREATE INDEX usage_default_position_idx ON usage_default USING brin ("position") WITH (pages_per_range='16', autosummarize='on');
+
+CREATE INDEX usage_user ON ONLY usage USING btree (user_id, id DESC) WHERE (user_id IS NOT NULL);
+
+CREATE INDEX usage_default_user_id_id_idx ON usage_default USING btree (user_id, id DESC) WHERE (user_id IS NOT NULL);
+
+CREATE UNIQUE INDEX users_email ON users USING btree (account_id, lower(email)) WHERE (email IS NOT NULL);
+
+CREATE UNIQUE INDEX users_external_id ON users USING btree (account_id, external_id) WHERE (external_id IS NOT NULL);
 
 CREATE INDEX wallet_credits_unapplied ON wallet_credits USING btree (account_id, currency, seq) WHERE (applied_at IS NULL);
 
@@ -767,9 +824,13 @@ ALTER INDEX usage_account ATTACH PARTITION usage_default_account_id_id_idx;
 
 ALTER INDEX usage_expired_position ATTACH PARTITION usage_default_expired_position_idx;
 
+ALTER INDEX usage_key ATTACH PARTITION usage_default_key_id_id_idx;
+
 ALTER INDEX usage_pkey ATTACH PARTITION usage_default_pkey;
 
 ALTER INDEX usage_position ATTACH PARTITION usage_default_position_idx;
+
+ALTER INDEX usage_user ATTACH PARTITION usage_default_user_id_id_idx;
 
 CREATE TRIGGER prices_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON prices FOR EACH STATEMENT EXECUTE FUNCTION prices_append_only();
 
@@ -796,8 +857,14 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_transactions_default FO
 ALTER TABLE ONLY api_keys
     ADD CONSTRAINT api_keys_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
 
+ALTER TABLE ONLY api_keys
+    ADD CONSTRAINT api_keys_user_of_account FOREIGN KEY (account_id, user_id) REFERENCES users(account_id, id);
+
 ALTER TABLE ONLY key_secrets
     ADD CONSTRAINT key_secrets_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
+
+ALTER TABLE ONLY users
+    ADD CONSTRAINT users_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
 
 ALTER TABLE ONLY wallet_credits
     ADD CONSTRAINT wallet_credits_account_id_currency_fkey FOREIGN KEY (account_id, currency) REFERENCES wallets(account_id, currency);
@@ -847,6 +914,16 @@ GRANT SELECT,INSERT ON TABLE key_secrets TO rabbitgw_app;
 GRANT UPDATE(generation) ON TABLE key_secrets TO rabbitgw_app;
 
 GRANT UPDATE(revoked_at) ON TABLE key_secrets TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE users TO rabbitgw_app;
+
+GRANT UPDATE(name) ON TABLE users TO rabbitgw_app;
+
+GRANT UPDATE(email) ON TABLE users TO rabbitgw_app;
+
+GRANT UPDATE(external_id) ON TABLE users TO rabbitgw_app;
+
+GRANT UPDATE(disabled_at) ON TABLE users TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE windows TO rabbitgw_app;
 

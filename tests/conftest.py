@@ -197,7 +197,8 @@ def litellm_proxy(upstream_server: FakeUpstream, servers_folder: Path) -> Iterat
 def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own RABBITGW_*, DATABASE_URL… must not decide what a test sees."""
     for name in list(os.environ):
-        if name.startswith(("RABBITGW_", "LITELLM_", "STRIPE_", "LAGO_")) and name != "RABBITGW_LITELLM_VENV":
+        ours = name.startswith(("RABBITGW_", "LITELLM_", "STRIPE_", "LAGO_"))
+        if ours and name not in ("RABBITGW_LITELLM_VENV", "RABBITGW_SDKS"):
             monkeypatch.delenv(name)
     for name in ("DATABASE_URL", "REDIS_URL", "POSTGRES_PASSWORD", "DEV_API_KEY", "LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)

@@ -112,6 +112,25 @@ def test_from_an_account_to_a_key_and_credit(shell: Shell) -> None:
     assert shell.json("audit")["ok"] is True
 
 
+def test_a_user_and_its_key_are_disabled_and_enabled(shell: Shell) -> None:
+    shell.run("accounts", "create", "Acme")
+    user = shell.json("users", "create", "1", "Ann", "--email", "Ann@Example.com", "--external-id", "crm-17")
+    assert (user["id"], user["email"], user["disabled_at"]) == (1, "ann@example.com", None)
+    shell.run("keys", "create", "1", "main", "--user", "1")
+    (key,) = shell.json("keys", "list")["keys"]
+    assert key["user_id"] == 1
+    disabled = shell.json("users", "disable", "1")
+    assert (disabled["in_effect"], disabled["disabled_at"] is None) == (True, False)
+    assert "user disabled" in shell.run("keys", "list")
+    assert shell.json("users", "list", "--account", "1")["users"][0]["disabled_at"] == disabled["disabled_at"]
+    assert "disabled" in shell.run("users", "list").splitlines()[1]
+    assert "user 1 is disabled" in shell.refused("keys", "create", "1", "more", "--user", "1")
+    assert shell.run("users", "enable", "1") == "user 1 (Ann) is enabled\n"
+    assert shell.run("users", "list").splitlines()[1].split()[-1] == "active"
+    assert shell.run("users", "create", "1", "Bob") == "user 2 in account 1: Bob\n"
+    assert shell.json("users", "list", "--account", "2") == {"users": []}
+
+
 def test_tables_for_people(shell: Shell) -> None:
     assert shell.run("accounts", "create", "Acme").startswith("account 1 (USD): Acme")
     secret = shell.run("keys", "create", "1", "main").split()[-1]
@@ -162,6 +181,9 @@ def test_prices_are_imported_from_a_file(shell: Shell, tmp_path: Path) -> None:
     [
         (("keys", "create", "99", "x"), "account 99 does not exist"),
         (("keys", "revoke", "99"), "key 99 does not exist"),
+        (("users", "create", "99", "x"), "account 99 does not exist"),
+        (("users", "disable", "99"), "user 99 does not exist"),
+        (("users", "create", "1", "x", "--email", "nobody"), "email"),
         (("wallets", "show", "99"), "account 99 does not exist"),
         (("wallets", "credit", "99", "1"), "account 99 does not exist"),
         (("accounts", "create", " "), "name"),
@@ -184,7 +206,7 @@ def test_a_failure_is_one_line_and_status_1(shell: Shell, words: tuple[str, ...]
         ("keys", "revoke", "x"),
         ("keys", "revoke", "-1"),
         ("keys", "revoke", "9223372036854775808"),
-        ("serve", "--workers", "2"),
+        ("serve", "--workers", "0"),
         ("wallets", "credit", "1"),
         ("accounts", "list", "--page", "2"),
     ],

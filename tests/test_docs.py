@@ -24,7 +24,9 @@ from rabbitgw.billing.price_text import price_from_text
 from rabbitgw.config import Settings
 from rabbitgw.dev.demo_upstream import start_demo_upstream
 from rabbitgw.dev.run import DEMO_PRICES
+from rabbitgw.proxy.dialects import DIALECTS
 from rabbitgw.proxy.front import Front
+from rabbitgw.tally import METRICS
 from tests.flows.house import house_settings, open_house
 from tests.readme import parts, settings_markdown
 
@@ -140,8 +142,12 @@ def _says(text: str, command: str) -> bool:
 
 def test_every_route_stands_in_the_reference_and_no_other() -> None:
     nothing = cast(Any, argparse.Namespace(pg=None, link=None, scripts=None, keyring=None, settings=None))
-    routes = [*Front(nothing).routes(), *side_routes(nothing)]
-    ours = {f"{route.method} {re.sub(r':[^}]+}', '}', route.path)}" for route in routes}
+    ours = {f"{route.method} {re.sub(r':[^}]+}', '}', route.path)}" for route in side_routes(nothing)}
+    # data routes take every method, to refuse the wrong ones in the caller's dialect
+    data = {re.sub(r":.+}$", "}", route.path) for route in Front(nothing).routes()}
+    calls = {dialect.path for dialect in DIALECTS}
+    assert data == {*calls, "/v1/models", "/v1/models/{model}", "/v1/{unsold}"}
+    ours |= {f"POST {path}" for path in calls} | {"GET /v1/models", "GET /v1/models/{model}"}
     said = set(re.findall(r"`((?:GET|POST) /[^`?]*)[`?]", read(ROOT / "docs/API.md")))
     assert said == ours
 
@@ -165,7 +171,7 @@ def test_every_field_of_a_bill_line_is_explained() -> None:
         node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     fields: set[str] = {"request_id"}
-    for name in ("_line", "_open_line"):
+    for name in ("booked_line", "_open_line"):
         for node in ast.walk(functions[name]):
             if isinstance(node, ast.Dict):
                 fields |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
@@ -188,6 +194,18 @@ def test_every_log_event_is_explained() -> None:
         for code in INLINE.findall(line.split("|")[1])
     }
     assert said == events
+
+
+def test_every_metric_is_explained_with_its_labels() -> None:
+    text = read(ROOT / "docs/OPERATIONS.md")
+    section = text[text.index("## Metrics") : text.index("## Logs")]
+    said = {}
+    for line in section.splitlines():
+        if line.startswith(("| `rabbitgw_", "| `process_")):
+            names, labels, *_ = line.strip("|").split("|")
+            if re.fullmatch(r"(?: ?`\w+`,?)+ ", names):  # else it is an alert
+                said |= {name: labels.strip() for name in INLINE.findall(names)}
+    assert said == {name: ", ".join(metric.labels) for name, metric in METRICS.items()}
 
 
 def logged(module: ast.Module) -> Iterator[str]:

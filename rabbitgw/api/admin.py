@@ -6,13 +6,7 @@ that the `keys` worker will push it.
 
 from __future__ import annotations
 
-from typing import Any
-
-from aiohttp import web
-
 from rabbitgw import telemetry
-from rabbitgw.api.access import require_admin
-from rabbitgw.api.answers import Handler, answering, path_id, read_fields, read_model, read_query
 from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import (
     AccountForm,
@@ -24,12 +18,27 @@ from rabbitgw.api.forms import (
     PricesQuery,
     WalletsQuery,
 )
-from rabbitgw.api.views import account_view, key_view, page, wallet_view
+from rabbitgw.api.price_fields import PriceForm, PricesView, PriceView
+from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
+from rabbitgw.api.views import (
+    AccountsPage,
+    AccountView,
+    AccountWallets,
+    ChangedKey,
+    CreditView,
+    KeySecret,
+    KeysPage,
+    KeyView,
+    WalletView,
+    next_page,
+)
 from rabbitgw.billing import accounts, keys, price_book, wallets
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.key_push import push_key
 from rabbitgw.billing.price_terms import fields_of, price_from_fields
-from rabbitgw.errors import StoreError
+from rabbitgw.errors import Conflict, NotFound, StoreError
+
+ADMIN = Auth.ADMIN
 
 
 class AdminRoutes:
@@ -40,66 +49,125 @@ class AdminRoutes:
         self._pg = deps.pg
         self._credits = Credits(deps.pg, deps.link)
 
-    def routes(self) -> list[web.RouteDef]:
-        admin = "/v1/admin"
+    def routes(self) -> list[AnyRoute]:
+        return [*self._accounts(), *self._keys(), *self._wallets(), *self._prices()]
+
+    def _accounts(self) -> list[AnyRoute]:
+        path = "/v1/admin/accounts"
         return [
-            web.get(f"{admin}/accounts", self._handler(self.list_accounts)),
-            web.post(f"{admin}/accounts", self._handler(self.create_account)),
-            web.get(f"{admin}/keys", self._handler(self.list_keys)),
-            web.post(f"{admin}/keys", self._handler(self.create_key)),
-            web.post(rf"{admin}/keys/{{id:\d+}}/revoke", self._handler(self.revoke_key)),
-            web.post(rf"{admin}/keys/{{id:\d+}}/rotate", self._handler(self.rotate_key)),
-            web.get(f"{admin}/wallets", self._handler(self.list_wallets)),
-            web.post(f"{admin}/wallets/credit", self._handler(self.credit_wallet)),
-            web.get(f"{admin}/prices", self._handler(self.list_prices)),
-            web.post(f"{admin}/prices", self._handler(self.set_price)),
+            Route("GET", path, self.list_accounts, "Accounts by id", ADMIN, AccountsPage, query=PageQuery),
+            Route("POST", path, self.create_account, "Make an account", ADMIN, AccountView, form=AccountForm),
         ]
 
-    def _handler(self, work: Any) -> Handler:
-        async def checked(request: web.Request) -> dict[str, Any]:
-            require_admin(request, self._deps.settings.admin_key.get_secret_value())
-            answer: dict[str, Any] = await work(request)
-            return answer
+    def _keys(self) -> list[AnyRoute]:
+        path = "/v1/admin/keys"
+        one = rf"{path}/{{id:\d+}}"
+        return [
+            Route("GET", path, self.list_keys, "Keys by id", ADMIN, KeysPage, query=KeysQuery),
+            Route(
+                "POST",
+                path,
+                self.create_key,
+                "Make a key; its secret is shown once",
+                ADMIN,
+                KeySecret,
+                form=KeyForm,
+                refusals=(NotFound, Conflict),
+            ),
+            Route(
+                "POST",
+                f"{one}/revoke",
+                self.revoke_key,
+                "End a key for good, now",
+                ADMIN,
+                ChangedKey,
+                refusals=(NotFound,),
+            ),
+            Route(
+                "POST",
+                f"{one}/rotate",
+                self.rotate_key,
+                "Give a key a new secret; the old one ends now",
+                ADMIN,
+                KeySecret,
+                refusals=(NotFound, Conflict),
+            ),
+        ]
 
-        return answering(checked)
+    def _wallets(self) -> list[AnyRoute]:
+        path = "/v1/admin/wallets"
+        return [
+            Route(
+                "GET",
+                path,
+                self.list_wallets,
+                "The wallets of an account, as its next call meets them",
+                ADMIN,
+                AccountWallets,
+                query=WalletsQuery,
+                refusals=(NotFound,),
+            ),
+            Route(
+                "POST",
+                f"{path}/credit",
+                self.credit_wallet,
+                "Put money into a wallet, once per idempotency key",
+                ADMIN,
+                CreditView,
+                form=CreditForm,
+                refusals=(NotFound, Conflict),
+            ),
+        ]
 
-    async def create_account(self, request: web.Request) -> dict[str, Any]:
-        form = await read_model(request, AccountForm)
-        account = await accounts.create_account(self._pg, form.name, form.currency)
+    def _prices(self) -> list[AnyRoute]:
+        path = "/v1/admin/prices"
+        return [
+            Route(
+                "GET",
+                path,
+                self.list_prices,
+                "Present prices, or every version of one pattern",
+                ADMIN,
+                PricesView,
+                query=PricesQuery,
+            ),
+            Route("POST", path, self.set_price, "Set a price", ADMIN, PriceView, form=PriceForm),
+        ]
+
+    async def create_account(self, asked: Asked[AccountForm, Nothing]) -> AccountView:
+        account = await accounts.create_account(self._pg, asked.form.name, asked.form.currency)
         telemetry.log("account_created", account_id=account.id)
-        return account_view(account)
+        return AccountView.of(account)
 
-    async def list_accounts(self, request: web.Request) -> dict[str, Any]:
-        query = read_query(request, PageQuery)
+    async def list_accounts(self, asked: Asked[Nothing, PageQuery]) -> AccountsPage:
+        query = asked.query
         found = await accounts.list_accounts(self._pg, after_id=query.after, rows_max=query.limit)
-        return page("accounts", [account_view(account) for account in found], query.limit)
+        views = [AccountView.of(account) for account in found]
+        return AccountsPage(accounts=views, next=next_page(found, query.limit))
 
-    async def create_key(self, request: web.Request) -> dict[str, Any]:
-        form = await read_model(request, KeyForm)
-        made = await keys.create_key(self._pg, keys.NewKey(**form.model_dump()))
-        telemetry.log("key_created", account_id=form.account_id, key_id=made.id)
+    async def create_key(self, asked: Asked[KeyForm, Nothing]) -> KeySecret:
+        made = await keys.create_key(self._pg, keys.NewKey(**asked.form.model_dump()))
+        telemetry.log("key_created", account_id=asked.form.account_id, key_id=made.id)
         return await self._with_secret(made)
 
-    async def list_keys(self, request: web.Request) -> dict[str, Any]:
-        query = read_query(request, KeysQuery)
+    async def list_keys(self, asked: Asked[Nothing, KeysQuery]) -> KeysPage:
+        query = asked.query
         found = await keys.list_keys(self._pg, query.account_id, after_id=query.after, rows_max=query.limit)
-        return page("keys", [key_view(key) for key in found], query.limit)
+        return KeysPage(keys=[KeyView.of(key) for key in found], next=next_page(found, query.limit))
 
-    async def revoke_key(self, request: web.Request) -> dict[str, Any]:
-        await read_model(request, Nothing)
-        key = await keys.revoke_key(self._pg, path_id(request))
+    async def revoke_key(self, asked: Asked[Nothing, Nothing]) -> ChangedKey:
+        key = await keys.revoke_key(self._pg, asked.id)
         telemetry.log("key_revoked", account_id=key.account_id, key_id=key.id)
-        return {**key_view(key), "in_effect": await push_key(self._pg, self._deps.scripts, key.id)}
+        pushed = await push_key(self._pg, self._deps.scripts, key.id)
+        return ChangedKey.of_key(key, in_effect=pushed)
 
-    async def rotate_key(self, request: web.Request) -> dict[str, Any]:
-        await read_model(request, Nothing)
-        made = await keys.rotate_key(self._pg, path_id(request))
+    async def rotate_key(self, asked: Asked[Nothing, Nothing]) -> KeySecret:
+        made = await keys.rotate_key(self._pg, asked.id)
         telemetry.log("key_rotated", key_id=made.id)
         return await self._with_secret(made)
 
-    async def list_wallets(self, request: web.Request) -> dict[str, Any]:
-        query = read_query(request, WalletsQuery)
-        account = await accounts.get_account(self._pg, query.account_id)
+    async def list_wallets(self, asked: Asked[Nothing, WalletsQuery]) -> AccountWallets:
+        account = await accounts.get_account(self._pg, asked.query.account_id)
         found = await wallets.live_wallets(
             self._pg,
             self._deps.scripts,
@@ -107,10 +175,10 @@ class AdminRoutes:
             account_id=account.id,
             partition=account.partition,
         )
-        return {"account_id": account.id, "wallets": [wallet_view(wallet) for wallet in found]}
+        return AccountWallets(account_id=account.id, wallets=[WalletView.of(wallet) for wallet in found])
 
-    async def credit_wallet(self, request: web.Request) -> dict[str, Any]:
-        form = await read_model(request, CreditForm)
+    async def credit_wallet(self, asked: Asked[CreditForm, Nothing]) -> CreditView:
+        form = asked.form
         account = await accounts.get_account(self._pg, form.account_id)
         booked = await wallets.credit(
             self._pg,
@@ -130,30 +198,24 @@ class AdminRoutes:
         except StoreError as error:
             # It is booked: the credits worker brings it to Redis when Redis is back.
             telemetry.warn("credit_not_applied_yet", account_id=account.id, reason=error.message)
-        return {
-            "account_id": booked.account_id,
-            "currency": booked.currency,
-            "amount_nanos": booked.amount_nanos,
-            "seq": booked.seq,
-            "balance_nanos": booked.balance_nanos,
-            "ledger_transaction_id": booked.ledger_transaction_id,
-        }
+        return CreditView.of(booked)
 
-    async def list_prices(self, request: web.Request) -> dict[str, Any]:
-        query = read_query(request, PricesQuery)
+    async def list_prices(self, asked: Asked[Nothing, PricesQuery]) -> PricesView:
+        query = asked.query
         if query.pattern is None:
             found = (await price_book.load_book(self._pg)).prices()
         else:
             found = await price_book.price_history(self._pg, query.pattern, query.currency)
-        return {"prices": [fields_of(price) for price in found]}
+        return PricesView(prices=[PriceView(**fields_of(price)) for price in found])
 
-    async def set_price(self, request: web.Request) -> dict[str, Any]:
-        price = await price_book.set_price(self._pg, price_from_fields(await read_fields(request)))
+    async def set_price(self, asked: Asked[PriceForm, Nothing]) -> PriceView:
+        fields = asked.form.model_dump(exclude_unset=True)
+        price = await price_book.set_price(self._pg, price_from_fields(fields))
         telemetry.log(
             "price_set", pattern=price.pattern, currency=price.currency, price_version=price.version
         )
-        return fields_of(price)
+        return PriceView(**fields_of(price))
 
-    async def _with_secret(self, made: keys.CreatedKey) -> dict[str, Any]:
+    async def _with_secret(self, made: keys.CreatedKey) -> KeySecret:
         in_effect = await push_key(self._pg, self._deps.scripts, made.id)
-        return {"id": made.id, "key": made.secret, "prefix": made.prefix, "in_effect": in_effect}
+        return KeySecret(id=made.id, key=made.secret, prefix=made.prefix, in_effect=in_effect)

@@ -15,21 +15,30 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from rabbitgw import clock, telemetry
+from rabbitgw.api.views import Refusal, Refused, shown
 from rabbitgw.errors import AuthError, BodyTooLarge, CallerError, RabbitError, RequestInvalid
-from rabbitgw.proxy.front import caller_request_id
+from rabbitgw.proxy.request_headers import Heard
 
 BODY_BYTES_MAX = 1024 * 1024  # a side route's body is a form, not a prompt
+NAME_CHARS_MAX = 200  # of a field that is refused by name; a caller may make up longer ones
 NUL = rb"\u0000"
+HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "request_too_large",
+}
 RETRY_AFTER_S = 1  # a store that is away is usually back within seconds
 
 Model = TypeVar("Model", bound=BaseModel)
-Work = Callable[[web.Request], Awaitable[dict[str, Any]]]
+Work = Callable[[web.Request], Awaitable[dict[str, Any] | web.StreamResponse]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def answering(work: Work) -> Handler:
     """A handler that answers with what `work` returns, status 200, or with the error that it raises.
 
+    A response that `work` made itself is labelled with the ids, unless its head is sent already.
     What was begun is finished, though the client that asked be gone (its going cancels the handler).
     """
 
@@ -37,20 +46,25 @@ def answering(work: Work) -> Handler:
         return await asyncio.shield(asyncio.ensure_future(answer(request)))
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        ours, shown, headers = _ids(request)
+        ours, request_id, headers = request_ids(request)
+        status = 200
         try:
-            body, status = await work(request), 200
+            body = await work(request)
         except RabbitError as error:
             body, status = error_body(error), error.http_status
-            _log_refusal(request, error, ours, shown)
+            _log_refusal(request, error, ours, request_id)
             if status == 503:
                 headers["retry-after"] = str(RETRY_AFTER_S)
-        except web.HTTPException:
+        except (web.HTTPException, ConnectionResetError):  # the latter: the client left amid a long answer
             raise
         except Exception as error:
             telemetry.error("side_route_failed", exc=error, path=request.path, request_id=ours)
             body, status = error_body(RabbitError("an unexpected error; it has been logged")), 500
-        body.setdefault("request_id", shown)
+        if isinstance(body, web.StreamResponse):
+            if not body.prepared:
+                body.headers.update(headers)
+            return body
+        body.setdefault("request_id", request_id)
         return web.Response(
             body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
         )
@@ -59,7 +73,13 @@ def answering(work: Work) -> Handler:
 
 
 def error_body(error: RabbitError) -> dict[str, Any]:
-    return {"error": {"code": error.code, "message": error.message, "field": error.field}}
+    refusal = Refusal(code=error.code, message=error.message, field=error.field)
+    return shown(Refused(error=refusal))
+
+
+def http_code(status: int) -> str:
+    """The code of an error that aiohttp answers."""
+    return HTTP_CODES.get(status, RequestInvalid.code)
 
 
 @web.middleware
@@ -68,18 +88,16 @@ async def json_errors(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         response: web.StreamResponse = await handler(request)
     except web.HTTPError as error:
-        code = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}.get(error.status)
-        refused = {"code": code or "invalid_request", "message": error.reason, "field": None}
-        _, shown, headers = _ids(request)
+        refusal = Refusal(code=http_code(error.status), message=error.reason, field=None)
+        _, request_id, headers = request_ids(request)
         if "Allow" in error.headers:
             headers["Allow"] = error.headers["Allow"]
-        return web.json_response(
-            {"error": refused, "request_id": shown}, status=error.status, headers=headers
-        )
+        body = {**shown(Refused(error=refusal)), "request_id": request_id}
+        return web.json_response(body, status=error.status, headers=headers)
     return response
 
 
-async def read_fields(request: web.Request) -> dict[str, Any]:
+async def _read_fields(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object, whatever its content type; an empty body is an empty object.
 
     Raises: BodyTooLarge, RequestInvalid.
@@ -104,7 +122,7 @@ async def read_fields(request: web.Request) -> dict[str, Any]:
 
 async def read_model(request: web.Request, model: type[Model]) -> Model:
     """The body checked against a model. Raises: BodyTooLarge, RequestInvalid naming the field."""
-    return _checked(model, await read_fields(request))
+    return _checked(model, await _read_fields(request))
 
 
 def read_query(request: web.Request, model: type[Model]) -> Model:
@@ -118,30 +136,26 @@ def read_query(request: web.Request, model: type[Model]) -> Model:
     return _checked(model, dict(request.query))
 
 
-def path_id(request: web.Request) -> int:
-    """The number in the path; the route's pattern allows digits only."""
-    return min(int(request.match_info["id"]), 2**63 - 1)
-
-
 def _checked(model: type[Model], fields: dict[str, Any]) -> Model:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        field = str(first["loc"][0]) if first["loc"] else None
+        field = str(first["loc"][0])[:NAME_CHARS_MAX] if first["loc"] else None
+        where = ".".join(map(str, first["loc"]))[:NAME_CHARS_MAX]
         if first["type"] == "extra_forbidden":
-            message = f"{field}: this field is not supported"
+            message = f"{where}: this field is not supported"
         elif first["type"] == "missing":
-            message = f"{field}: this field is required"
+            message = f"{where}: this field is required"
         else:
-            message = f"{field}: {first['msg']}" if field else str(first["msg"])
+            message = f"{where}: {first['msg']}" if field else str(first["msg"])
         raise RequestInvalid(message, field=field) from None
 
 
-def _ids(request: web.Request) -> tuple[str, str, dict[str, str]]:
+def request_ids(request: web.Request) -> tuple[str, str, dict[str, str]]:
     """Our id of this request, the one that is shown, and the headers that say both."""
     ours = clock.new_id()
-    shown = caller_request_id(request) or ours
+    shown = Heard(request.raw_headers).request_id or ours
     return ours, shown, {"x-request-id": shown, "request-id": shown, "x-rabbitgw-request-id": ours}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rabbitgw.billing.keyring import Keyring
 from rabbitgw.config import Settings
 from rabbitgw.redis_link import RedisLink
+from rabbitgw.scrape import Scrape
 from rabbitgw.scripts import Scripts
 from rabbitgw.stores import Pool
 
@@ -18,3 +19,4 @@ class SideDeps:
     scripts: Scripts
     keyring: Keyring
     settings: Settings
+    scrape: Scrape = field(default_factory=Scrape)

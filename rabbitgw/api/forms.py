@@ -26,7 +26,7 @@ def _iso_time(value: Any) -> Any:
 
 
 Id = Annotated[StrictInt, Field(ge=1, le=INT64_MAX)]
-Nanos = Annotated[StrictInt, Field(ge=-INT64_MAX, le=INT64_MAX)]
+Nanos = Annotated[StrictInt, Field(ge=-INT64_MAX, le=INT64_MAX, json_schema_extra={"format": "int64"})]
 Moment = Annotated[datetime, BeforeValidator(_iso_time)]
 # Numbers of a query come as text.
 QueryId = Annotated[int, Field(ge=0, le=INT64_MAX)]
@@ -41,34 +41,47 @@ class Nothing(Form):
     """A route that takes no field: one that is sent anyway is refused, not ignored."""
 
 
+class Anything(BaseModel):
+    """The query of a route that looks at none: a balancer's probe may carry what it likes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
 class AccountForm(Form):
     name: StrictStr
-    currency: StrictStr = CURRENCY_DEFAULT
+    currency: StrictStr = Field(default=CURRENCY_DEFAULT, description="its billing currency, for good")
 
 
 class KeyForm(Form):
     account_id: Id
     name: StrictStr
-    models: list[StrictStr] | None = None
-    lifetime_limit_nanos: Nanos | None = None
-    daily_limit_nanos: Nanos | None = None
+    models: list[StrictStr] | None = Field(
+        default=None,
+        description="patterns of the models it may call; all if left out",
+        examples=[["gpt-4o*"]],
+    )
+    lifetime_limit_nanos: Nanos | None = Field(default=None, description="spend cap for its whole life")
+    daily_limit_nanos: Nanos | None = Field(default=None, description="spend cap per calendar day in UTC+8")
     expires_at: Moment | None = None
+    user_id: Id | None = Field(default=None, description="whose key it is: a user of the same account")
 
 
 class CreditForm(Form):
     account_id: Id
     currency: StrictStr
     amount_nanos: Nanos
-    idempotency_key: StrictStr
+    idempotency_key: StrictStr = Field(
+        description="the same request with the same key gets the same answer and credits nothing more"
+    )
 
 
 class PageQuery(Form):
-    after: QueryId = 0
+    after: QueryId = Field(default=0, description="`next` of the page before")
     limit: QueryRows = PAGE_MAX
 
 
 class KeysQuery(PageQuery):
-    account_id: QueryId | None = None
+    account_id: QueryId | None = Field(default=None, description="only keys of this account")
 
 
 class WalletsQuery(Form):
@@ -76,5 +89,5 @@ class WalletsQuery(Form):
 
 
 class PricesQuery(Form):
-    pattern: str | None = None
+    pattern: str | None = Field(default=None, description="every version of this pattern")
     currency: str = CURRENCY_DEFAULT

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-
-from aiohttp import web
 
 from rabbitgw import statements
-from rabbitgw.api.answers import answering
 from rabbitgw.api.deps import SideDeps
+from rabbitgw.api.forms import Anything, Nothing
+from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
+from rabbitgw.api.views import Alive
 from rabbitgw.errors import PostgresUnavailable, RedisUnavailable, StoreError
 from rabbitgw.stores import connection
 
@@ -22,15 +21,35 @@ class HealthRoutes:
     def __init__(self, deps: SideDeps) -> None:
         self._deps = deps
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.get("/healthz", answering(self.healthz)), web.get("/readyz", answering(self.readyz))]
+    def routes(self) -> list[AnyRoute]:
+        return [
+            Route(
+                "GET",
+                "/healthz",
+                self.healthz,
+                "The process answers",
+                Auth.NONE,
+                Alive,
+                query=Anything,
+            ),
+            Route(
+                "GET",
+                "/readyz",
+                self.readyz,
+                "PostgreSQL and Redis answer; 503 names one that does not",
+                Auth.NONE,
+                Alive,
+                query=Anything,
+                refusals=(StoreError,),
+            ),
+        ]
 
-    async def healthz(self, request: web.Request) -> dict[str, Any]:
-        return {"status": "ok"}
+    async def healthz(self, asked: Asked[Nothing, Anything]) -> Alive:
+        return Alive(status="ok")
 
-    async def readyz(self, request: web.Request) -> dict[str, Any]:
+    async def readyz(self, asked: Asked[Nothing, Anything]) -> Alive:
         await asyncio.gather(self._postgres(), self._redis())
-        return {"status": "ok"}
+        return Alive(status="ok")
 
     async def _postgres(self) -> None:
         try:

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 import rabbitgw
-from rabbitgw.api.access import require_caller
 from rabbitgw.api.admin import AdminRoutes
-from rabbitgw.api.answers import answering
+from rabbitgw.api.bill_views import BillLine
 from rabbitgw.api.deps import SideDeps
+from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.health import HealthRoutes
-from rabbitgw.api.views import wallet_view
+from rabbitgw.api.metrics import MetricsRoutes
+from rabbitgw.api.openapi import OpenApi
+from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
+from rabbitgw.api.usage_list import UsageRoute
+from rabbitgw.api.users import UserRoutes
+from rabbitgw.api.views import About, OwnWallets, WalletView
 from rabbitgw.billing.bill_lines import bill_line
 from rabbitgw.billing.wallets import live_wallets
+from rabbitgw.errors import NotFound
 
-__all__ = ["SideDeps", "side_routes"]
+__all__ = ["SideDeps", "side_routes", "side_table"]
 
 DOCS = "README.md and docs/ of the distribution"
 
 
+def side_table(deps: SideDeps) -> list[AnyRoute]:
+    """Every side route. What is in here is served, and is in /openapi.json."""
+    table = [
+        *AdminRoutes(deps).routes(),
+        *UserRoutes(deps).routes(),
+        UsageRoute(deps).route(),
+        *CallerRoutes(deps).routes(),
+        *HealthRoutes(deps).routes(),
+        *MetricsRoutes(deps).routes(),
+        Route("GET", "/", about, "Name and version of the program", Auth.NONE, About, query=Anything),
+    ]
+    return [*table, OpenApi(table).route()]
+
+
 def side_routes(deps: SideDeps) -> list[web.RouteDef]:
     """Routes for the application that also serves the data plane."""
-    callers = CallerRoutes(deps)
-    return [
-        *AdminRoutes(deps).routes(),
-        *callers.routes(),
-        *HealthRoutes(deps).routes(),
-        web.get("/", answering(root)),
-    ]
+    return [route.served(deps) for route in side_table(deps)]
 
 
 class CallerRoutes:
@@ -38,35 +50,48 @@ class CallerRoutes:
     def __init__(self, deps: SideDeps) -> None:
         self._deps = deps
 
-    def routes(self) -> list[web.RouteDef]:
+    def routes(self) -> list[AnyRoute]:
         return [
-            web.get("/v1/wallets", answering(self.wallets)),
-            web.get("/v1/usage/{request_id}", answering(self.usage)),
+            Route(
+                "GET",
+                "/v1/wallets",
+                self.own_wallets,
+                "The wallets of the key's account, as its next call meets them",
+                Auth.CALLER,
+                OwnWallets,
+            ),
+            Route(
+                "GET",
+                "/v1/usage/{request_id}",
+                self.usage_line,
+                "The bill line of a call, by our id of it or by the caller's",
+                Auth.CALLER,
+                BillLine,
+                refusals=(NotFound,),
+            ),
         ]
 
-    async def wallets(self, request: web.Request) -> dict[str, Any]:
-        key = await require_caller(request, self._deps.keyring)
+    async def own_wallets(self, asked: Asked[Nothing, Nothing]) -> OwnWallets:
         found = await live_wallets(
             self._deps.pg,
             self._deps.scripts,
             self._deps.link,
-            account_id=key.account_id,
-            partition=key.partition,
+            account_id=asked.caller.account_id,
+            partition=asked.caller.partition,
         )
-        return {"wallets": [wallet_view(wallet) for wallet in found]}
+        return OwnWallets(wallets=[WalletView.of(wallet) for wallet in found])
 
-    async def usage(self, request: web.Request) -> dict[str, Any]:
+    async def usage_line(self, asked: Asked[Nothing, Nothing]) -> BillLine:
         """The line's own id stands in `request_id`; the id of this very request is in the headers."""
-        key = await require_caller(request, self._deps.keyring)
         line = await bill_line(
             self._deps.pg,
             self._deps.scripts,
             self._deps.link,
-            key=key,
-            request_id=request.match_info["request_id"],
+            key=asked.caller,
+            request_id=asked.part("request_id"),
         )
-        return {"request_id": line["id"], **line}
+        return BillLine.model_validate({"request_id": line["id"], **line})
 
 
-async def root(request: web.Request) -> dict[str, Any]:
-    return {"name": "rabbitgw", "version": rabbitgw.__version__, "docs": DOCS}
+async def about(asked: Asked[Nothing, Anything]) -> About:
+    return About(name="rabbitgw", version=rabbitgw.__version__, docs=DOCS)

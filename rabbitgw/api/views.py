@@ -1,56 +1,140 @@
-"""Billing's objects as the JSON that side routes and the command line show."""
+"""Billing's objects as the JSON that side routes and the command line show: every field of every answer.
+
+A view is made from an object's attributes of the same names. What is not in here cannot be answered. Moments are
+ISO 8601 in UTC, to the millisecond; amounts are integers of nanos; a field that was not given is left out.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
-from rabbitgw.billing.accounts import Account
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
 from rabbitgw.billing.keys import Key
-from rabbitgw.billing.wallets import Wallet
+
+ViewT = TypeVar("ViewT", bound="View")
 
 
-def moment(at: datetime | None) -> str | None:
-    """ISO 8601 in UTC, to the millisecond."""
-    if at is None:
-        return None
+def moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def account_view(account: Account) -> dict[str, Any]:
-    return {
-        "id": account.id,
-        "name": account.name,
-        "currency": account.currency,
-        "created_at": moment(account.created_at),
-    }
+Time = Annotated[
+    datetime,
+    PlainSerializer(moment),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2027-01-31T00:00:00.000Z"]}),
+]
+Nanos = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 
 
-def key_view(key: Key) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "account_id": key.account_id,
-        "name": key.name,
-        "prefix": key.prefix,
-        "models": None if key.models is None else list(key.models),
-        "lifetime_limit_nanos": key.lifetime_limit_nanos,
-        "daily_limit_nanos": key.daily_limit_nanos,
-        "expires_at": moment(key.expires_at),
-        "revoked_at": moment(key.revoked_at),
-        "created_at": moment(key.created_at),
-    }
+class View(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def of(cls: type[ViewT], thing: Any) -> ViewT:
+        """The view of an object, from its attributes."""
+        return cls.model_validate(thing, from_attributes=True)
 
 
-def wallet_view(wallet: Wallet) -> dict[str, Any]:
-    return {
-        "currency": wallet.currency,
-        "balance_nanos": wallet.balance_nanos,
-        "held_nanos": wallet.held_nanos,
-        "available_nanos": wallet.available_nanos,
-        "balance": wallet.balance,
-    }
+def shown(answer: BaseModel) -> dict[str, Any]:
+    """As it is sent."""
+    fields: dict[str, Any] = answer.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return fields
 
 
-def page(name: str, rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """A page of a list; `next` is what to send as `after`, null on the last page."""
-    return {name: rows, "next": rows[-1]["id"] if len(rows) == limit else None}
+class AccountView(View):
+    id: int
+    name: str
+    currency: str
+    created_at: Time
+
+
+class KeyView(View):
+    id: int
+    account_id: int
+    name: str
+    prefix: str = Field(description="how the secret begins")
+    models: list[str] | None = Field(description="patterns of the models it may call; null allows all")
+    lifetime_limit_nanos: Nanos | None
+    daily_limit_nanos: Nanos | None
+    expires_at: Time | None
+    revoked_at: Time | None
+    created_at: Time
+    user_id: int | None = Field(description="whose key it is; null: nobody's in particular")
+
+
+class WalletView(View):
+    currency: str
+    balance_nanos: Nanos
+    held_nanos: Nanos = Field(description="set aside for calls that run")
+    available_nanos: Nanos = Field(description="what a new call may hold: balance less held; may be negative")
+    balance: str = Field(description="the balance in units of the currency", examples=["12.345678900"])
+
+
+class AccountsPage(View):
+    accounts: list[AccountView]
+    next: int | None = Field(description="what to send as `after`; null on the last page")
+
+
+class KeysPage(View):
+    keys: list[KeyView]
+    next: int | None = Field(description="what to send as `after`; null on the last page")
+
+
+class ChangedKey(KeyView):
+    in_effect: bool = Field(description="false: Redis was not reached, and a worker will push it")
+
+    @classmethod
+    def of_key(cls, key: Key, *, in_effect: bool) -> ChangedKey:
+        return cls(**KeyView.of(key).model_dump(), in_effect=in_effect)
+
+
+class KeySecret(View):
+    id: int
+    key: str = Field(description="the secret; this is the only time it is shown")
+    prefix: str
+    in_effect: bool = Field(description="false: Redis was not reached, and a worker will push it")
+
+
+class OwnWallets(View):
+    wallets: list[WalletView]
+
+
+class AccountWallets(View):
+    account_id: int
+    wallets: list[WalletView]
+
+
+class CreditView(View):
+    account_id: int
+    currency: str
+    amount_nanos: Nanos
+    seq: int = Field(description="the number of this credit in its wallet")
+    balance_nanos: Nanos = Field(description="the ledger's, right after this credit")
+    ledger_transaction_id: int
+
+
+class Alive(View):
+    status: Literal["ok"]
+
+
+class About(View):
+    name: str
+    version: str
+    docs: str
+
+
+class Refusal(View):
+    code: str
+    message: str
+    field: str | None = Field(description="the field or parameter at fault")
+
+
+class Refused(View):
+    error: Refusal
+
+
+def next_page(rows: list[Any], limit: int) -> int | None:
+    """What to send as `after`, by the ids of a page's rows; None on the last page."""
+    return int(rows[-1].id) if len(rows) == limit else None

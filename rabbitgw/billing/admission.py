@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from rabbitgw import clock, telemetry
+from rabbitgw import clock, metrics, telemetry
 from rabbitgw.billing.holding import Growth, Holding
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.leases import Leases
@@ -23,6 +23,7 @@ from rabbitgw.errors import (
     BalanceShort,
     BudgetError,
     InvariantBroken,
+    RabbitError,
     RedisReplyError,
     RedisUnavailable,
     WindowShort,
@@ -128,22 +129,26 @@ class Till:
         began_s = clock.monotonic_s()
         refusal: BalanceShort | WindowShort | None = None
         new = True
-        while True:
-            wait_s = self._wait_s(account_id, began_s)
-            if self._holding.may_begin(account_id, first.amount_nanos, first.growth, new=new) or (
-                wait_s <= 0 and self._holding.few_run(account_id)
-            ):
-                try:
-                    return await self._begin(key, wish)
-                except (BalanceShort, WindowShort) as error:
-                    refusal = error
-                    if not self._is_worth_waiting(account_id, terms, error):
-                        self._holding.wake(account_id)  # what is too little for this one may do for the next
-                        raise
-            if wait_s <= 0 or not await self._holding.wait(account_id, wait_s, new=new):
-                self._holding.wake(account_id)
-                raise refusal or balance_taken(key)
-            new = False
+        try:
+            while True:
+                wait_s = self._wait_s(account_id, began_s)
+                if self._holding.may_begin(account_id, first.amount_nanos, first.growth, new=new) or (
+                    wait_s <= 0 and self._holding.few_run(account_id)
+                ):
+                    try:
+                        return await self._begin(key, wish)
+                    except (BalanceShort, WindowShort) as error:
+                        refusal = error
+                        if not self._is_worth_waiting(account_id, terms, error):
+                            self._holding.wake(account_id)  # what is too little here may do for the next
+                            raise
+                if wait_s <= 0 or not await self._holding.wait(account_id, wait_s, new=new):
+                    self._holding.wake(account_id)
+                    raise refusal or balance_taken(key)
+                new = False
+        except RabbitError as error:
+            metrics.hold_refused(error)
+            raise
 
     async def extend(self, hold: Hold, wanted_nanos: int, delivered_nanos: int) -> None:
         """Let the hold grow towards `wanted_nanos`, a total; all there is, if that is less but more than now.
@@ -178,9 +183,11 @@ class Till:
 
         Raises: StoreError when neither could be reached: the caller must not see its answer whole.
         """
+        began_s = clock.monotonic_s()
         try:
             await self._settler.end(self._ending(hold, cost_nanos, status, payload))
         finally:
+            metrics.SETTLE_SECONDS.cells().observe(clock.monotonic_s() - began_s)
             self._holding.ended(hold.key.account_id, hold.hold_id, cost_nanos, whole=status == "settled")
 
     async def release(self, hold: Hold, payload: bytes) -> None:

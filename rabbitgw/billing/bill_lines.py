@@ -46,7 +46,7 @@ async def bill_line(
         row = await _awaited(pg, scripts, link, key, ours)
     if row is None:
         raise NotFound(f"no call {request_id!r} in this account; a call that is not booked yet has no line")
-    return _line(row)
+    return booked_line(row)
 
 
 async def _booked(
@@ -72,6 +72,9 @@ async def _open_line(
     ticket = orjson.loads(hold.ticket)
     return {
         "id": hold_id,
+        "account_id": hold.account_id,
+        "key_id": ticket.get("k"),
+        "user_id": ticket.get("u"),
         "caller_request_id": ticket.get("r"),
         "model": ticket.get("m"),
         "dialect": ticket.get("d"),
@@ -101,9 +104,13 @@ async def _awaited(
     return None
 
 
-def _line(row: asyncpg.Record) -> dict[str, Any]:
+def booked_line(row: asyncpg.Record) -> dict[str, Any]:
+    """A row of usage as it is shown; what only some calls have is left out of the others."""
     line = {
         "id": str(row["id"]),
+        "account_id": row["account_id"],
+        "key_id": row["key_id"],
+        "user_id": row["user_id"],
         "caller_request_id": row["caller_request_id"],
         "model": row["model"],
         "dialect": row["dialect"],

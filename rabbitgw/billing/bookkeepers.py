@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from rabbitgw import telemetry
+from rabbitgw.billing.backlog import look_at_backlog
 from rabbitgw.billing.consumer import LEASE_S, Consumer
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.key_push import push_keys_once
@@ -22,6 +23,7 @@ from rabbitgw.scripts import Scripts
 from rabbitgw.stores import Pool
 
 KEYS_PAUSE_S: Final = 1.0
+BACKLOG_PAUSE_S: Final = 2.0
 NAMES: Final = ("consumer", "credits", "keys", "sweeper", "partitions")
 
 
@@ -50,8 +52,21 @@ class Bookkeepers:
         async def keys(stop: asyncio.Event) -> None:
             await run_worker("keys", lambda: push_keys_once(pg, scripts), stop, pause_s=KEYS_PAUSE_S)
 
+        consumer = Consumer(pg, link, lease_s=lease_s)
+
+        async def book_and_watch(stop: asyncio.Event) -> None:
+            """The look is a loop of its own: it matters most while booking waits for PostgreSQL."""
+            watch = asyncio.create_task(
+                run_worker("backlog", lambda: look_at_backlog(link, consumer), stop, pause_s=BACKLOG_PAUSE_S)
+            )
+            try:
+                await consumer.run(stop)
+            finally:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
+
         loops: dict[str, Callable[[asyncio.Event], Coroutine[Any, Any, None]]] = {
-            "consumer": Consumer(pg, link, lease_s=lease_s).run,
+            "consumer": book_and_watch,
             "credits": self.credits.run,
             "keys": keys,
             "sweeper": Sweeper(pg, link).run,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from rabbitgw import statements, telemetry
+from rabbitgw import metrics, statements, telemetry
 from rabbitgw.billing.booking import UNBOOKABLE, CursorMove, Lease, LeaseLost, Wallet, book
 from rabbitgw.billing.event_streams import Batch, Entry, fold_entries, read_batch, trim
 from rabbitgw.billing.loops import run_worker
@@ -64,6 +64,11 @@ class Consumer:
     @property
     def owner(self) -> str:
         return self._lease.owner
+
+    @property
+    def names(self) -> KeyNames:
+        """Those of the epoch that was found last; epoch 0 before any was."""
+        return self._names
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -160,6 +165,7 @@ class Consumer:
             await self._book(batch)
             self._cursors = ends
             self.events += len(batch.entries)
+            metrics.EVENTS_BOOKED.add(len(batch.entries))
             self._ahead = await reading if reading is not None else None
         finally:
             if reading is not None:

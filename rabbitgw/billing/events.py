@@ -3,7 +3,8 @@
 Redis never parses it; the consumer does. Names are short because each event is stored in Redis until it is booked.
 Money is not in here but for what the script itself writes beside it (charge, windows, account, currency).
 
-    k key id          r caller's request id   m model as priced     d dialect        v price version
+    k key id          u id of its user, if any      r caller's request id
+    m model as priced d dialect                     v price version
     st 1 = streamed   hi input tokens held for      sh how much less than its bound was held, nanos
     at attempts       t0 admitted ms          t1 first byte ms      t2 finished ms
     us usage source   in/ci/cw/cw1h/out/rt/ai/ao  token counts      tier service tier served
@@ -29,9 +30,10 @@ def ticket(
     admitted_ms: int,
     streamed: bool = False,
     held_input_tokens: int = 0,
+    user_id: int | None = None,
 ) -> dict[str, Any]:
     """The facts known at admission; what the sweeper books when the gateway is gone."""
-    return {
+    facts: dict[str, Any] = {
         "k": key_id,
         "r": caller_request_id,
         "m": model,
@@ -42,6 +44,9 @@ def ticket(
         "at": 1,
         "t0": admitted_ms,
     }
+    if user_id is not None:
+        facts["u"] = user_id
+    return facts
 
 
 def payload(

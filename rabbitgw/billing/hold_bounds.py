@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from rabbitgw.billing.prices import MILLI, REQUESTS, Price
@@ -42,6 +43,7 @@ class Media:
 NO_MEDIA: Final = Media()
 
 
+@lru_cache(maxsize=4096)
 def reachable_tiers(price: Price, requested: str | None) -> tuple[str, ...]:
     """The tiers by which a call may be charged: the plain one, and the one it asks for.
 
@@ -68,6 +70,8 @@ def input_tokens_bound(
 
     `tools_constant`: tokens that providers add for a tool list, beyond its bytes.
     """
+    if media is NO_MEDIA:  # nearly always
+        return ceil_div(body_bytes * tokens_per_byte_milli, MILLI) + tools_constant
     text = ceil_div((body_bytes + media.file_bytes) * tokens_per_byte_milli, MILLI) + tools_constant
     files = media.linked_files * (price.max_input_tokens or LINKED_FILE_TOKENS)
     return text + files + _image_tokens(price, media) + _audio_tokens(media)
@@ -95,7 +99,7 @@ def input_bound_nanos(
         tools_constant=tools_constant,
         media=media,
     )
-    images, audio = _image_tokens(price, media), _audio_tokens(media)
+    images, audio = (0, 0) if media is NO_MEDIA else (_image_tokens(price, media), _audio_tokens(media))
     largest = prompt_tokens_max(price, body_bytes, tools_constant=tools_constant, media=media)
     tiers = reachable_tiers(price, tier)
     text_kinds = _LONG_TEXT_KINDS if long_cache else _TEXT_KINDS
@@ -157,6 +161,8 @@ def tools_bound_nanos(price: Price, uses_max: Mapping[str, int]) -> int:
 
     A tool without a price counts nothing here: it is refused before (`unpriced_parts`).
     """
+    if not uses_max:
+        return 0
     numerator = sum(uses * price.units.get(name, 0) for name, uses in uses_max.items())
     return ceil_div(numerator, TOKENS_PER_MTOK)
 

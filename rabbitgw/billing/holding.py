@@ -132,8 +132,10 @@ class Holding:
 
     def ended(self, account_id: int, hold_id: str, cost_nanos: int, *, whole: bool) -> None:
         """A hold ended. `whole`: its cost is what a call of its kind comes to."""
-        account = self._accounts[account_id]
-        call = account.calls[hold_id]
+        account = self._accounts.get(account_id)
+        call = account.calls.get(hold_id) if account is not None else None
+        if account is None or call is None:
+            return  # told before: an end that was interrupted is begun again
         if account.available_nanos is not None:
             account.available_nanos += call.granted_nanos - cost_nanos
         if call.growth is not None:

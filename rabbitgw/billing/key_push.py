@@ -61,6 +61,20 @@ async def push_keys_once(pg: Pool, scripts: Scripts, *, keys_max: int = KEYS_PER
     return pushed
 
 
+async def push_keys_of_user(pg: Pool, scripts: Scripts, user_id: int) -> bool:
+    """Make the present state of a user's keys take effect in Redis.
+
+    Returns: False when Redis did not take all of them now, or there are more than KEYS_PER_TURN; push_keys_once will.
+    Raises:  PostgresUnavailable.
+    """
+    async with connection(pg) as db:
+        rows = await db.fetch(statements.keys.unpushed_of_user, user_id, KEYS_PER_TURN)
+    for row in rows:
+        if not await push_key(pg, scripts, row["id"]):
+            return False
+    return len(rows) < KEYS_PER_TURN
+
+
 async def _put_generation(pg: Pool, scripts: Scripts, record: KeyRecord) -> bool:
     """An account that is not loaded is loaded here. Leaving it cold would lose a revocation to a load whose
     snapshot was taken before the revocation was committed and which has not arrived yet."""

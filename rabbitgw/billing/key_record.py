@@ -33,6 +33,8 @@ class KeyRecord:
     windows: tuple[WindowRule, ...]
     expires_at_ms: int | None
     revoked: bool
+    user_id: int | None = None  # these two are not in records that Redis kept from before there were users
+    user_disabled: bool = False
 
     def expired(self, now_ms: int) -> bool:
         return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
@@ -55,6 +57,8 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         windows=tuple(_rule(window) for window in orjson.loads(row["windows"])),
         expires_at_ms=ms_of(row["expires_at"]),
         revoked=row["revoked"],
+        user_id=row["user_id"],
+        user_disabled=row["user_disabled"],
     )
 
 

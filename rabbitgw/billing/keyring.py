@@ -1,6 +1,7 @@
 """Answers "whose key is this?" for every request: memory, then Redis, then PostgreSQL.
 
-Owns the cache of key records and the verdict on a credential (unknown, revoked, expired). Knows no HTTP.
+Owns the cache of key records and the verdict on a credential (unknown, revoked, expired, of a disabled user).
+Knows no HTTP.
 A record in memory may be stale, and that is safe: the reserve script compares generations and answers STALE.
 A route that makes no reservation has nobody to tell it so; it asks `confirm`.
 Ill-formed keys reach no store, and each well-formed unknown one reaches them once.
@@ -47,7 +48,7 @@ class Keyring:
         """The record if it is in memory and the key is good as far as memory knows; asks nobody."""
         digest = secret_sha256(secret)
         record = self._records.get(digest)
-        if record is None or record.revoked or record.expired(now_ms()):
+        if record is None or record.revoked or record.user_disabled or record.expired(now_ms()):
             return None
         self._records.move_to_end(digest)
         return record
@@ -59,7 +60,8 @@ class Keyring:
         """
         digest = self._known_form(secret)
         record = self._records.get(digest)
-        if record is None:
+        # a revoked key stays so; a disabled user may have been enabled, and no reserve would be there to say STALE
+        if record is None or record.user_disabled:
             record = await self._flights.run(("find", digest), lambda: self._fetch(digest))
         return _good(record)
 
@@ -155,6 +157,8 @@ def _good(record: KeyRecord | None) -> KeyRecord:
         raise AuthError("this API key has been revoked")
     if record.expired(now_ms()):
         raise AuthError("this API key has expired")
+    if record.user_disabled:
+        raise AuthError("the user of this API key is disabled")
     return record
 
 

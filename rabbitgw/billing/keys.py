@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NoReturn
 
 import asyncpg
 import orjson
 
 from rabbitgw import statements
-from rabbitgw.billing.accounts import PAGE_MAX, checked_name
+from rabbitgw.billing.accounts import PAGE_MAX, checked_name, get_account
 from rabbitgw.billing.key_record import ms_of
 from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
+from rabbitgw.billing.users import find_user
 from rabbitgw.billing.windows import DAY, LIFETIME
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
@@ -37,6 +39,7 @@ class NewKey:
     lifetime_limit_nanos: int | None = None
     daily_limit_nanos: int | None = None
     expires_at: datetime | None = None
+    user_id: int | None = None  # whose key it is; a user of the same account
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,15 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
     created_at: datetime
+    user_id: int | None
+    user_disabled: bool
 
 
 async def create_key(pg: Pool, new: NewKey) -> CreatedKey:
     """Make a key and its windows. The daily one is the calendar day in UTC+8.
 
-    Raises: RequestInvalid, NotFound (no such account), PostgresUnavailable.
+    Raises: RequestInvalid, NotFound (no such account, or in it no such user), Conflict (a disabled user),
+    PostgresUnavailable.
     """
     name = checked_name(new.name)
     models = _checked_models(new.models)
@@ -92,9 +98,10 @@ async def create_key(pg: Pool, new: NewKey) -> CreatedKey:
             visible_prefix(secret),
             [kind for kind, _ in limits],
             [limit for _, limit in limits],
+            new.user_id,
         )
     if key_id is None:
-        raise NotFound(f"account {new.account_id} does not exist", field="account_id")
+        await _refuse_owner(pg, new)
     return CreatedKey(key_id, secret, visible_prefix(secret))
 
 
@@ -139,6 +146,15 @@ async def rotate_key(pg: Pool, key_id: int) -> CreatedKey:
         await get_key(pg, key_id)
         raise Conflict(f"key {key_id} is revoked; make a new one")
     return CreatedKey(key_id, secret, prefix)
+
+
+async def _refuse_owner(pg: Pool, new: NewKey) -> NoReturn:
+    """Say why the books took no key for this account and user."""
+    await get_account(pg, new.account_id)
+    user = None if new.user_id is None else await find_user(pg, new.user_id)
+    if user is not None and user.account_id == new.account_id:
+        raise Conflict(f"user {user.id} is disabled; enable it first", field="user_id")
+    raise NotFound(f"user {new.user_id} is not in account {new.account_id}", field="user_id")
 
 
 def _checked_models(models: Sequence[str] | None) -> list[str] | None:
@@ -186,4 +202,6 @@ def _key(row: asyncpg.Record) -> Key:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         created_at=row["created_at"],
+        user_id=row["user_id"],
+        user_disabled=row["user_disabled"],
     )

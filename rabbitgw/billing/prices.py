@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final
 
 from rabbitgw.billing.rates import BASE_TIER, BATCH_TIER, SPEED, Rates, RateTable
@@ -214,7 +215,8 @@ def _without_shares(usage: Usage) -> Usage:
     return replace(usage, per_model=(), **rest)
 
 
-def unpriced_parts(price: Price, parts: Iterable[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=4096)
+def unpriced_parts(price: Price, parts: tuple[str, ...]) -> tuple[str, ...]:
     """Which parts of a request this price does not hold; empty when all of it can be sold.
 
     Parts: "input", "output", "audio_output", "image_output", any of `units` such as "seconds",

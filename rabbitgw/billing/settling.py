@@ -15,7 +15,7 @@ from typing import Final, Literal, cast
 
 import orjson
 
-from rabbitgw import clock, telemetry
+from rabbitgw import clock, metrics, telemetry
 from rabbitgw.billing.loops import first_of
 from rabbitgw.billing.spool import Spool, SpoolFailed
 from rabbitgw.errors import InvariantBroken, PostgresUnavailable, RedisUnavailable, StoreError
@@ -28,7 +28,7 @@ KEPT_IN_MEMORY_MAX: Final = 100_000  # not on disk; past it an end is left to it
 BATCH_MAX: Final = 200  # kept endings tried at once
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ending:
     """One end of one hold, whole enough to be repeated by another process."""
 
@@ -103,6 +103,7 @@ class Settler:
                 async with asyncio.timeout(DISK_WAIT_S):
                     await self._spool.keep(ending.hold_id, orjson.dumps(asdict(ending)))
                 on_disk = True
+                metrics.SETTLES_SPOOLED.add()
         except TimeoutError:
             raise SpoolFailed(f"the disk did not take a record within {DISK_WAIT_S:g} s") from None
         finally:

@@ -55,6 +55,11 @@ class Spool:
         self._thread: threading.Thread | None = None
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def records(self) -> int:
+        """Those that are not dropped yet, adopted ones too."""
+        return len(self._ids)
+
     async def keep(self, record_id: str, record: bytes) -> None:
         """Store a record; returns when it is on disk.
 

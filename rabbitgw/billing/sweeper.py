@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from rabbitgw import telemetry
+from rabbitgw import metrics, telemetry
 from rabbitgw.billing.epoch import read_names
 from rabbitgw.billing.loops import run_worker
 from rabbitgw.replies import PackedHold, unpack_hold
@@ -95,6 +95,7 @@ class Sweeper:
         for (hold_id, hold), reply in zip(due.items(), replies, strict=True):
             if reply.word == "OK":
                 ended += 1
+                metrics.HOLDS_EXPIRED.add()
                 telemetry.warn(
                     "hold_expired", hold_id=hold_id, account_id=hold.account_id, worker_id=hold.worker_id,
                     held_nanos=hold.amount_nanos, charged_nanos=reply.charged_nanos,

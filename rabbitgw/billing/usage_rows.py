@@ -103,6 +103,7 @@ class UsageRow:
     streamed: bool
     shortfall_nanos: int
     held_input_tokens: int
+    user_id: int | None
 
 
 _AS_TUPLE: Final = attrgetter(*(column.name for column in fields(UsageRow)))
@@ -222,6 +223,7 @@ def read_event(
         said.get("st") == 1,
         _number(said, "sh", problems, AMOUNT_NANOS_MAX) or 0,
         _number(said, "hi", problems) or 0,
+        _number(said, "u", problems),
     )
     return row, ("; ".join(problems) if problems else None)
 

@@ -1,7 +1,8 @@
 """`rabbitgw dev`: everything in one process and its children, from nothing to a paid stream.
 
-Starts what no setting names (PostgreSQL, Redis, a demo upstream), migrates, makes a first account with credit and a
-key, serves, keeps the books, and leaves the addresses and keys in `<data dir>/dev.env`. Data survive a restart.
+Starts what no setting names (PostgreSQL, Redis, a demo upstream), migrates, makes a first account with credit, and in
+it a user with a key, serves, keeps the books, and leaves the addresses and keys in `<data dir>/dev.env`. Data survive
+a restart.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from rabbitgw import telemetry
+from rabbitgw.api.metrics import metrics_port
 from rabbitgw.app import (
     Gateway,
     Stores,
     database_url,
+    observe,
     open_stores,
     stop_on_signals,
 )
-from rabbitgw.billing import accounts, keys, wallets
+from rabbitgw.billing import accounts, keys, users, wallets
 from rabbitgw.billing.bookkeepers import Bookkeepers
 from rabbitgw.billing.loops import first_of
 from rabbitgw.billing.migrations import migrate
@@ -49,7 +51,7 @@ async def dev(settings: Settings) -> None:
 
     Raises: SettingInvalid (one line: a port or folder in use, nothing to start), StoreError.
     """
-    telemetry.configure(settings.log_level)
+    observe(settings)
     stop = stop_on_signals()
     data_dir = make_data_dir(settings.data_dir)
     async with AsyncExitStack() as started:
@@ -60,6 +62,7 @@ async def dev(settings: Settings) -> None:
         await Partitions(opened.pg).run_once()  # before the first row of this month is written
         env = await first_account(opened, settings, data_dir)
         gateway = Gateway(settings, opened)
+        await started.enter_async_context(metrics_port(settings, gateway.scrape))
         books = Bookkeepers(opened.pg, opened.link, opened.scripts, lease_s=settings.lease_s)
         await gateway.start()
         write_dev_env(data_dir, {**env, "OPENAI_BASE_URL": f"{base_url(settings, gateway.port)}/v1"})
@@ -96,7 +99,7 @@ async def start_missing(settings: Settings, data_dir: Path, started: AsyncExitSt
 
 
 async def first_account(opened: Stores, settings: Settings, data_dir: Path) -> dict[str, str]:
-    """Account 1 with credit, a key and the demo models' prices; on a later start, what is there already."""
+    """Account 1 with credit, in it user 1 with a key, and the demo models' prices; on a later start, what is there."""
     kept = read_dev_env(data_dir)
     known = await accounts.list_accounts(opened.pg, rows_max=1)
     account = known[0] if known else await accounts.create_account(opened.pg, "dev")
@@ -112,9 +115,12 @@ async def first_account(opened: Stores, settings: Settings, data_dir: Path) -> d
         amount_nanos=FIRST_CREDIT_NANOS,
         idempotency_key="dev-first-credit",
     )
+    persons = await users.list_users(opened.pg, account.id, rows_max=1)
+    user = persons[0] if persons else await users.create_user(opened.pg, account.id, "dev")
     secret = kept.get("OPENAI_API_KEY")
     if secret is None:
-        created = await keys.create_key(opened.pg, keys.NewKey(account_id=account.id, name="dev"))
+        new = keys.NewKey(account_id=account.id, name="dev", user_id=user.id)
+        created = await keys.create_key(opened.pg, new)
         secret = created.secret
     return {
         "OPENAI_API_KEY": secret,

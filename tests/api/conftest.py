@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,11 +10,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from rabbitgw.api.answers import json_errors
-from rabbitgw.api.routes import SideDeps, side_routes
+from rabbitgw.api.routes import SideDeps, side_table
 from rabbitgw.billing.epoch import publish_epoch, read_names
 from rabbitgw.billing.keyring import Keyring
 from rabbitgw.config import Settings
 from rabbitgw.scripts import Scripts
+from tests.api.described import Described
 
 if TYPE_CHECKING:
     from rabbitgw.redis_link import RedisLink
@@ -59,17 +60,25 @@ async def scripts(pg: Pool, link: RedisLink) -> Scripts:
 
 
 @pytest.fixture
-async def client(
-    pg: Pool,
-    link: RedisLink,
-    scripts: Scripts,
-    aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> TestClient[Any, Any]:
+def deps(pg: Pool, link: RedisLink, scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> SideDeps:
     monkeypatch.setenv("RABBITGW_ADMIN_KEY", ADMIN_KEY)
-    app = web.Application(middlewares=[json_errors])
-    app.add_routes(side_routes(SideDeps(pg, link, scripts, Keyring(pg, scripts, link), Settings.load())))
-    return await aiohttp_client(app)
+    return SideDeps(pg, link, scripts, Keyring(pg, scripts, link), Settings.load())
+
+
+@pytest.fixture
+def described(deps: SideDeps) -> Described:
+    return Described(side_table(deps))
+
+
+@pytest.fixture
+async def client(
+    deps: SideDeps, described: Described, aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]]
+) -> AsyncIterator[TestClient[Any, Any]]:
+    """Every answer that a test gets is also held against the OpenAPI document."""
+    app = web.Application(middlewares=[json_errors, described.checked])
+    app.add_routes([route.served(deps) for route in side_table(deps)])
+    yield await aiohttp_client(app)
+    assert described.faults == []
 
 
 @pytest.fixture

@@ -56,6 +56,26 @@ async def test_migrate_applies_all_once_and_fixes_the_deployment(empty_dsn: str,
     assert await value_of(empty_dsn, "SELECT epoch FROM deployment") == 1
 
 
+async def test_users_come_to_a_database_that_has_keys_and_calls(empty_dsn: str, tmp_path: Path) -> None:
+    for migration in read_migrations()[:3]:
+        (tmp_path / migration.name).write_text(migration.text)
+    await migrate(empty_dsn, folder=tmp_path)
+    connection = await asyncpg.connect(empty_dsn)
+    await connection.execute("SELECT books_partitions_ahead(1)")
+    await connection.execute("INSERT INTO accounts (name, partition) VALUES ('a', 1)")
+    await connection.execute("INSERT INTO api_keys (account_id, name) VALUES (1, 'k')")
+    await connection.execute("INSERT INTO key_secrets VALUES (sha256('s'), 1, 'rk-', 1)")
+    await connection.execute(
+        "INSERT INTO usage SELECT uuid7_floor(now() + n * interval '40 days'), 1, 'USD', 'released', false, 0, 0, 0,"
+        " NULL, NULL, 1, 1, 1, '', 1, NULL, 'gpt', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 1, NULL, NULL, NULL,"
+        " now(), NULL, NULL, NULL, NULL, NULL, false, 0, 0 FROM generate_series(0, 2) AS n"
+    )
+    await connection.close()
+    assert "0004_users.sql" in await migrate(empty_dsn)
+    assert await value_of(empty_dsn, "SELECT user_id IS NULL AND NOT user_disabled FROM key_records") is True
+    assert await value_of(empty_dsn, "SELECT count(*) FROM usage WHERE user_id IS NULL") == 3
+
+
 async def test_processes_that_start_together_apply_each_file_once(empty_dsn: str) -> None:
     names = [migration.name for migration in read_migrations()]
     results = await asyncio.gather(*(migrate(empty_dsn) for _ in range(4)))

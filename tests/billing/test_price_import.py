@@ -192,7 +192,13 @@ def test_fast_mode_has_rates_of_its_own_and_a_chosen_place_is_not_sold() -> None
     entry = chat(provider_specific_entry={"fast": 2, "us": 1.1})
     price = imported(entry)
     assert input_cost(price, 1_000, "fast") == 2_000_000
-    assert unpriced_parts(price, ["speed:fast", "inference_geo:us"]) == ("inference_geo:us",)
+    assert unpriced_parts(
+        price,
+        (
+            "speed:fast",
+            "inference_geo:us",
+        ),
+    ) == ("inference_geo:us",)
     assert "us" in notes(entry)[0]
 
 
@@ -221,7 +227,14 @@ def test_tools_are_sold_at_their_dearest_size() -> None:
 
 def test_parts_that_usage_does_not_count_are_not_sold() -> None:
     price = imported(chat(input_cost_per_video_token=1e-5, input_cost_per_image=0.001))
-    assert unpriced_parts(price, ["video_input", "image_input", "input"]) == ("video_input", "image_input")
+    assert unpriced_parts(
+        price,
+        (
+            "video_input",
+            "image_input",
+            "input",
+        ),
+    ) == ("video_input", "image_input")
 
 
 def test_images_are_sold_by_the_piece_where_they_are_what_is_made() -> None:

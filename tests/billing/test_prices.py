@@ -129,7 +129,7 @@ def test_fast_is_priority_unless_it_is_a_speed_with_a_price_of_its_own() -> None
     sheets["speed:fast", 0] = {"input": 6_000_000, "output": 6_000_000}
     price = Price(pattern="m", table=RateTable(sheets))
     assert charge(price, usage).cost_nanos == 600
-    assert unpriced_parts(price, ["speed:fast"]) == ()
+    assert unpriced_parts(price, ("speed:fast",)) == ()
     # a speed is no service tier: a tier that nobody priced does not pay for it
     assert charge(price, replace(usage, service_tier="scale")).cost_nanos == 200
 
@@ -196,13 +196,19 @@ def test_unpriced_parts_of_a_request_are_named() -> None:
     sold = ["input", "output", "image_input", "audio_input", "tool:web_search_requests", "service_tier:auto"]
     unsold = ["tool:file_search_requests", "service_tier:priority", "audio_output", "image_output"]
     unsold += ["video_input", "inference_geo:us", "speed:fast", "seconds"]
-    assert unpriced_parts(price, [*sold, *unsold]) == tuple(unsold)
+    assert unpriced_parts(
+        price,
+        (
+            *sold,
+            *unsold,
+        ),
+    ) == tuple(unsold)
 
 
 def test_a_tier_that_leaves_out_output_is_not_sold() -> None:
     sheets = {("", 0): {"input": 1, "output": 2}, ("priority", 0): {"input": 2}}
     price = Price(pattern="m", table=RateTable(sheets))
-    assert unpriced_parts(price, ["service_tier:priority"]) == ("service_tier:priority",)
+    assert unpriced_parts(price, ("service_tier:priority",)) == ("service_tier:priority",)
 
 
 def test_exact_name_wins_then_the_longest_pattern() -> None:

@@ -14,8 +14,8 @@ from rabbitgw.billing.usage_rows import Fold, StreamId, UsageRow, parse_windows
 ID = "01930000-0000-7000-8000-000000000001"
 GOOD = {
     "id": ID, "s": "settled", "n": "120", "x": "0", "a": "41", "c": "USD", "w": "7:2026-11-21,9:life",
-    "p": '{"k":7,"r":"req","m":"gpt","d":"openai-chat","v":3,"us":"provider","in":100,"ci":40,"cw":9,"cw1h":4,"out":20,'
-    '"rt":5,"ai":1,"ao":2,"at":2,"t0":1700000000000,"t1":1700000000100,"t2":1700000000900,"tier":"priority",'
+    "p": '{"k":7,"u":6,"r":"req","m":"gpt","d":"openai-chat","v":3,"us":"provider","in":100,"ci":40,"cw":9,"cw1h":4,'
+    '"out":20,"rt":5,"ai":1,"ao":2,"at":2,"t0":1700000000000,"t1":1700000000100,"t2":1700000000900,"tier":"priority",'
     '"um":"gpt-2026","tools":{"web_search_requests":2},"pm":[{"m":"mini","in":1,"out":2}]}',
 }  # fmt: skip
 
@@ -53,6 +53,7 @@ def test_every_field_of_an_event_is_in_its_row() -> None:
     )
     assert (row.partition, row.position, row.windows) == (5, 1_700_000_000_000 << 20, "7:2026-11-21,9:life")
     assert (row.key_id, row.caller_request_id, row.model, row.dialect) == (7, "req", "gpt", "openai-chat")
+    assert row.user_id == 6
     assert (row.price_version, row.usage_source, row.attempts) == (3, "provider", 2)
     assert (row.input_tokens, row.cached_input_tokens, row.cache_write_tokens) == (100, 40, 9)
     assert (row.cache_write_1h_tokens, row.output_tokens, row.reasoning_tokens) == (4, 20, 5)

@@ -1,0 +1,78 @@
+"""A bill line as it is shown: of a call that runs, and of one that is booked."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, RootModel
+
+from rabbitgw.api.views import Nanos, Time, View
+
+
+class LineOfOpenCall(View):
+    """A call that runs: nothing is charged yet."""
+
+    request_id: str = Field(description="the same as `id`; the id of this very request is in the headers")
+    id: str
+    account_id: int
+    key_id: int | None
+    user_id: int | None = Field(description="whose key it was when the call was admitted")
+    caller_request_id: str | None = Field(description="the X-Request-ID that the caller sent")
+    model: str | None
+    dialect: str | None
+    status: Literal["open"]
+    usage_source: None
+    currency: str
+    cost_nanos: Nanos
+    held_nanos: Nanos = Field(description="what is set aside now")
+    price_version: int | None
+    admitted_at: Time | None
+
+
+class ModelShare(View):
+    model: str = Field(alias="m")
+    input_tokens: int = Field(alias="in")
+    output_tokens: int = Field(alias="out")
+
+
+class BookedLine(View):
+    """A call that ended and is in the books. Token counts of a part are also in the count of the whole."""
+
+    request_id: str = Field(description="the same as `id`; the id of this very request is in the headers")
+    id: str
+    account_id: int
+    key_id: int | None
+    user_id: int | None = Field(description="whose key it was when the call was admitted")
+    caller_request_id: str | None = Field(description="the X-Request-ID that the caller sent")
+    model: str | None = Field(description="as it was asked for and priced")
+    dialect: str | None
+    status: Literal["settled", "partial", "released", "expired"]
+    usage_source: str | None = Field(description="`provider`, `estimated` or `partial`")
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    cache_write_1h_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
+    currency: str
+    cost_nanos: Nanos
+    price_version: int | None
+    attempts: int
+    admitted_at: Time | None
+    first_byte_at: Time | None
+    finished_at: Time | None
+    upstream_model: str = Field(default="", description="the model that answered; only if upstream named one")
+    service_tier: str = Field(default="", description="the tier that served; only if it was stated")
+    error_code: str = Field(default="", description="why it did not end well; only then")
+    tools: dict[str, int] = Field(
+        default_factory=dict, description="uses of the provider's own tools; only if there are any"
+    )
+    per_model: list[ModelShare] = Field(
+        default_factory=list, description="shares of other models that served inside the call; only then"
+    )
+
+
+class BillLine(RootModel[LineOfOpenCall | BookedLine]):
+    """What one call used and cost."""

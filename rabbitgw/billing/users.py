@@ -1,0 +1,172 @@
+"""Users: who calls, within an account. Made, listed, changed, disabled and enabled, in PostgreSQL.
+
+A user stays in one account for life. While it is disabled none of its keys is good: that raises the generation of each
+of them in the same transaction, and key_push.py tells Redis afterwards, as with a revocation; enabling does the same.
+An e-mail address is kept in lower case. It is a person's: it appears in no log and in no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from rabbitgw import statements
+from rabbitgw.billing.accounts import PAGE_MAX, checked_name
+from rabbitgw.errors import Conflict, NotFound, RequestInvalid
+from rabbitgw.stores import Pool, connection, transaction
+
+EMAIL_CHARS_MAX: Final = 254  # RFC 5321: a longer one cannot be delivered to
+EXTERNAL_ID_CHARS_MAX: Final = 255
+
+# The two unique indexes of users, by the field that they keep unique within an account.
+_UNIQUE: Final = {"users_email": "email", "users_external_id": "external_id"}
+
+
+class Unchanged:
+    """Says of a field that it is to stay as it is; None clears it."""
+
+
+UNCHANGED: Final = Unchanged()
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: int
+    account_id: int
+    name: str
+    email: str | None
+    external_id: str | None
+    disabled_at: datetime | None
+    created_at: datetime
+
+
+async def create_user(
+    pg: Pool, account_id: int, name: str, *, email: str | None = None, external_id: str | None = None
+) -> User:
+    """Raises: RequestInvalid, NotFound (no such account), Conflict (another user has the address or id),
+    PostgresUnavailable."""
+    fields = checked_name(name), _checked_email(email), _checked_external_id(external_id)
+    with _conflicts():
+        async with connection(pg) as db:
+            row = await db.fetchrow(statements.users.create, account_id, *fields)
+    if row is None:
+        raise NotFound(f"account {account_id} does not exist", field="account_id")
+    return _user(row)
+
+
+async def list_users(
+    pg: Pool, account_id: int | None = None, *, after_id: int = 0, rows_max: int = PAGE_MAX
+) -> list[User]:
+    """Users by id, of one account or of all; disabled ones too. Raises: PostgresUnavailable."""
+    async with connection(pg) as db:
+        rows = await db.fetch(statements.users.list, account_id, after_id, min(rows_max, PAGE_MAX))
+    return [_user(row) for row in rows]
+
+
+async def find_user(pg: Pool, user_id: int) -> User | None:
+    """Raises: PostgresUnavailable."""
+    async with connection(pg) as db:
+        row = await db.fetchrow(statements.users.get, user_id)
+    return None if row is None else _user(row)
+
+
+async def get_user(pg: Pool, user_id: int) -> User:
+    """Raises: NotFound, PostgresUnavailable."""
+    user = await find_user(pg, user_id)
+    if user is None:
+        raise NotFound(f"user {user_id} does not exist")
+    return user
+
+
+async def update_user(
+    pg: Pool,
+    user_id: int,
+    *,
+    name: str | Unchanged = UNCHANGED,
+    email: str | Unchanged | None = UNCHANGED,
+    external_id: str | Unchanged | None = UNCHANGED,
+) -> User:
+    """Change what is said of a user. Raises: RequestInvalid, NotFound, Conflict, PostgresUnavailable."""
+    fields = (
+        None if isinstance(name, Unchanged) else checked_name(name),
+        not isinstance(email, Unchanged),
+        None if isinstance(email, Unchanged) else _checked_email(email),
+        not isinstance(external_id, Unchanged),
+        None if isinstance(external_id, Unchanged) else _checked_external_id(external_id),
+    )
+    with _conflicts():
+        async with connection(pg) as db:
+            row = await db.fetchrow(statements.users.update, user_id, *fields)
+    if row is None:
+        raise NotFound(f"user {user_id} does not exist")
+    return _user(row)
+
+
+async def disable_user(pg: Pool, user_id: int) -> User:
+    """Let none of a user's keys be good any more; again changes nothing. Raises: NotFound, PostgresUnavailable."""
+    return await _set_disabled(pg, user_id, True)
+
+
+async def enable_user(pg: Pool, user_id: int) -> User:
+    """Let the user's keys be what they are by themselves. Raises: NotFound, PostgresUnavailable."""
+    return await _set_disabled(pg, user_id, False)
+
+
+async def _set_disabled(pg: Pool, user_id: int, disabled: bool) -> User:
+    async with transaction(pg) as db:
+        # The user first: a key that is being made for it is seen by the second statement, or waits and sees the first.
+        if await db.fetchval(statements.users.disable, user_id, disabled) is not None:
+            await db.execute(statements.keys.advance_of_user, user_id)
+    return await get_user(pg, user_id)
+
+
+@contextmanager
+def _conflicts() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        field = _UNIQUE.get(error.constraint_name or "")
+        if field is None:
+            raise
+        raise Conflict(f"{field}: another user of this account has it", field=field) from None
+
+
+def _checked_email(email: str | None) -> str | None:
+    if email is None:
+        return None
+    email = email.strip().lower()
+    local, _, domain = email.rpartition("@")
+    plain = email.isprintable() and " " not in email and len(email) <= EMAIL_CHARS_MAX
+    if not local or not domain or not plain:
+        raise RequestInvalid(
+            f"email: an address like ann@example.com, at most {EMAIL_CHARS_MAX} characters", field="email"
+        )
+    return email
+
+
+def _checked_external_id(external_id: str | None) -> str | None:
+    if external_id is None:
+        return None
+    external_id = external_id.strip()
+    if not 1 <= len(external_id) <= EXTERNAL_ID_CHARS_MAX or not external_id.isprintable():
+        raise RequestInvalid(
+            f"external_id: 1 to {EXTERNAL_ID_CHARS_MAX} printable characters", field="external_id"
+        )
+    return external_id
+
+
+def _user(row: asyncpg.Record) -> User:
+    return User(
+        id=row["id"],
+        account_id=row["account_id"],
+        name=row["name"],
+        email=row["email"],
+        external_id=row["external_id"],
+        disabled_at=row["disabled_at"],
+        created_at=row["created_at"],
+    )

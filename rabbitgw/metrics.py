@@ -1,0 +1,255 @@
+"""Every figure that /metrics shows: its name, its labels, and the functions by which hot code counts.
+
+Each costs a few hundred nanoseconds, and none is for a chunk of a stream. How the figures of several processes are
+added up and written down is scrape.py's.
+A label's value is never made by a caller: codes come from errors.py, models are the patterns of the operator's prices,
+and both are bounded all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from rabbitgw import errors
+from rabbitgw.tally import Cells, Counter, Gauge, Histogram
+
+OTHER: Final = "other"
+MODELS_MAX: Final = 200  # label values; what comes after them is counted together
+KINDS: Final = ("input", "output", "cached_input", "cache_write", "reasoning")
+# From a refusal out of memory to the longest answer that anybody waits for.
+CALL_SECONDS: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0
+)  # fmt: skip
+STORE_SECONDS: Final = (
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0
+)  # fmt: skip
+
+
+def _codes(kind: type[errors.RabbitError] = errors.RabbitError) -> Iterator[str]:
+    yield kind.code
+    for below in kind.__subclasses__():
+        yield from _codes(below)
+
+
+REASONS: Final[tuple[tuple[type[errors.RabbitError], str], ...]] = (
+    (errors.BalanceShort, "balance"),
+    (errors.WindowShort, "window"),
+    (errors.Backlog, "backlog"),
+    (errors.RedisUnavailable, "redis"),
+    (errors.PostgresUnavailable, "postgres"),
+    (errors.CallerError, "key"),
+)
+FAILURES: Final[tuple[tuple[type[errors.RabbitError], str], ...]] = (
+    (errors.UpstreamConnectFailed, "connect"),
+    (errors.UpstreamCut, "cut"),
+    (errors.UpstreamGarbled, "garbled"),
+    (errors.UpstreamTimeout, "timeout"),
+    (errors.UpstreamRefusedUs, "refused_us"),
+    (errors.UpstreamBudget, "budget"),
+    (errors.UpstreamRateLimited, "rate_limited"),
+    (errors.UpstreamOverloaded, "overloaded"),
+)
+REDIS_KINDS: Final = ("timeout", "lost", "down", "NOSCRIPT", "OOM", "LOADING", "BUSY", "READONLY", "ERR")
+
+# -- calls --
+REQUESTS: Final = Counter(
+    "rabbitgw_requests_total", "requests of the data plane that were answered", "dialect", "streamed", "code"
+)
+DURATION: Final = Histogram(
+    "rabbitgw_request_duration_seconds",
+    "from the head of a request to the end of its answer, of calls that got a hold",
+    "dialect",
+    "streamed",
+    bounds=CALL_SECONDS,
+)
+FIRST_BYTE: Final = Histogram(
+    "rabbitgw_first_byte_seconds",
+    "from the head of a request to the head of upstream's answer, of calls that got a hold",
+    "dialect",
+    "streamed",
+    bounds=CALL_SECONDS,
+)
+CALLS_OPEN: Final = Gauge(
+    "rabbitgw_calls_open", "calls that hold money now", "streamed", known=("true", "false")
+)
+# -- money --
+TOKENS: Final = Counter(
+    "rabbitgw_tokens_total", "tokens charged, by the pattern of their price", "model", "kind"
+)
+CHARGED: Final = Counter(
+    "rabbitgw_charged_nanos_total", "charged, in 10^-9 of the currency's unit", "model", "currency"
+)
+CALLS_CHARGED: Final = Counter(
+    "rabbitgw_calls_charged_total", "calls charged, by the source of their usage", "source"
+)
+HOLDS_REFUSED: Final = Counter(
+    "rabbitgw_holds_refused_total",
+    "holds that were not granted",
+    "reason",
+    known=[reason for _, reason in REASONS],
+)
+SETTLE_SECONDS: Final = Histogram(
+    "rabbitgw_settle_seconds",
+    "from the end of an answer until Redis or the disk has its charge",
+    bounds=STORE_SECONDS,
+)
+SETTLES_SPOOLED: Final = Counter("rabbitgw_settles_spooled_total", "charges that went to the disk spool")
+ENDS_KEPT: Final = Gauge(
+    "rabbitgw_ends_kept", "charges and releases that are not in Redis yet and are tried on"
+)
+SPOOL_RECORDS: Final = Gauge("rabbitgw_spool_records", "charges in the disk spool")
+# -- upstream --
+UPSTREAM_ATTEMPTS: Final = Counter("rabbitgw_upstream_attempts_total", "requests given to upstream")
+UPSTREAM_FAILURES: Final = Counter(
+    "rabbitgw_upstream_failures_total",
+    "answers of upstream that failed or refused",
+    "reason",
+    known=[*(reason for _, reason in FAILURES), OTHER],
+)
+UPSTREAM_CONNECTIONS: Final = Gauge("rabbitgw_upstream_connections", "connections to upstream", "state")
+CATALOG_ERRORS: Final = Counter(
+    "rabbitgw_catalog_errors_total", "upstream's list of models could not be read"
+)
+# -- stores --
+REDIS_COMMANDS: Final = Counter("rabbitgw_redis_commands_total", "commands that Redis answered")
+REDIS_SECONDS: Final = Histogram(
+    "rabbitgw_redis_round_trip_seconds",
+    "from sending a command to its reply, of a few commands a second",
+    bounds=STORE_SECONDS,
+)
+REDIS_ERRORS: Final = Counter(
+    "rabbitgw_redis_errors_total",
+    "commands without a reply, and error replies",
+    "kind",
+    known=(*REDIS_KINDS, OTHER),
+)
+REDIS_UP: Final = Gauge("rabbitgw_redis_up", "1: every process is connected to Redis", merge="min")
+POSTGRES_CONNECTIONS: Final = Gauge("rabbitgw_postgres_connections", "connections to PostgreSQL", "state")
+# -- prices --
+PRICES: Final = Gauge("rabbitgw_price_book_prices", "prices in force", merge="min")
+PRICES_STALE: Final = Gauge(
+    "rabbitgw_price_book_stale", "1: a gateway cannot ask for new prices", merge="max"
+)
+# -- the books --
+EVENTS_BOOKED: Final = Counter("rabbitgw_consumer_events_total", "usage events booked into the ledger")
+EVENTS_WAITING: Final = Gauge(
+    "rabbitgw_consumer_backlog_events", "usage events in Redis that are not booked", merge="max"
+)
+EVENTS_LAG: Final = Gauge(
+    "rabbitgw_consumer_lag_seconds", "age of the oldest usage event that is not booked", merge="max"
+)
+PARTITIONS: Final = Gauge("rabbitgw_consumer_partitions", "partitions that this consumer books")
+HOLDS_EXPIRED: Final = Counter("rabbitgw_holds_expired_total", "holds that the sweeper ended")
+# -- processes --
+WORKERS: Final = Gauge("rabbitgw_workers", "gateway processes that serve")
+WORKER_DEATHS: Final = Counter("rabbitgw_worker_deaths_total", "gateway processes that ended unasked")
+TICK_LATE: Final = Gauge(
+    "rabbitgw_tick_late_seconds", "how late a process came to its last tick; a busy one is late", merge="max"
+)
+LOG_EVENTS: Final = Counter("rabbitgw_log_events_total", "warnings and errors in the log", "level", "event")
+BUILD: Final = Gauge("rabbitgw_build_info", "1", "version", "python", merge="max")
+CPU: Final = Counter("process_cpu_seconds_total", "user and system time", "worker", lasting=False)
+RESIDENT: Final = Gauge("process_resident_memory_bytes", "resident memory", "worker")
+FDS: Final = Gauge("process_open_fds", "open file descriptors", "worker")
+FDS_MAX: Final = Gauge("process_max_fds", "limit of open file descriptors", "worker")
+STARTED: Final = Gauge("process_start_time_seconds", "start, in seconds since the epoch", "worker")
+
+_CODES: Final[dict[str | None, str]] = {
+    None: "ok",
+    "client_left": "client_left",
+    **{code: code for code in sorted(set(_codes()))},
+}
+_STREAMED: Final = {True: "true", False: "false"}
+_open = {True: 0, False: 0}
+_calls: dict[tuple[str, bool], tuple[Cells, Cells]] = {}
+_sold: dict[tuple[str, str, str], list[int]] = {}  # since the last fold: calls, nanos, tokens of each kind
+
+
+class Used(Protocol):
+    """Usage in tokens; the cached, the written and the reasoning ones are parts of the other two."""
+
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def cached_input_tokens(self) -> int: ...
+    @property
+    def cache_write_tokens(self) -> int: ...
+    @property
+    def reasoning_tokens(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+
+
+def answered(dialect: str, streamed: bool, code: str | None) -> None:
+    """A request has its answer. `code` is the error's, None when it went well; upstream's own are `other`."""
+    REQUESTS.add(1, dialect, _STREAMED[streamed], _CODES.get(code, OTHER))
+
+
+def call_began(streamed: bool) -> None:
+    _open[streamed] += 1
+
+
+def call_ended(dialect: str, streamed: bool, duration_s: float, first_byte_s: float | None) -> None:
+    """A call that got a hold is over. `first_byte_s` None: upstream never answered."""
+    _open[streamed] -= 1
+    cells = _calls.get((dialect, streamed))
+    if cells is None:
+        label = _STREAMED[streamed]
+        cells = _calls[dialect, streamed] = DURATION.cells(dialect, label), FIRST_BYTE.cells(dialect, label)
+    cells[0].observe(duration_s)
+    if first_byte_s is not None:
+        cells[1].observe(first_byte_s)
+
+
+def charged(model: str, currency: str, cost_nanos: int, used: Used) -> None:
+    """`model` is the pattern of the price."""
+    sums = _sold.get((model, currency, used.source))
+    if sums is None:
+        sums = _sold[model, currency, used.source] = [0] * (2 + len(KINDS))
+    sums[0] += 1
+    sums[1] += cost_nanos
+    sums[2] += used.input_tokens
+    sums[3] += used.output_tokens
+    sums[4] += used.cached_input_tokens
+    sums[5] += used.cache_write_tokens
+    sums[6] += used.reasoning_tokens
+
+
+def fold() -> None:
+    """Bring up to date what hot code keeps beside its metric. Before each look."""
+    for streamed, count in _open.items():
+        CALLS_OPEN.set(count, _STREAMED[streamed])
+    for (model, currency, source), sums in _sold.items():
+        known = (model, currency) in CHARGED.values or len(CHARGED.values) < MODELS_MAX
+        label = model if known else OTHER
+        CALLS_CHARGED.add(sums[0], source)
+        CHARGED.add(sums[1], label, currency)
+        for kind, tokens in zip(KINDS, sums[2:], strict=True):
+            if tokens:
+                TOKENS.add(tokens, label, kind)
+    _sold.clear()
+
+
+def hold_refused(error: errors.RabbitError) -> None:
+    HOLDS_REFUSED.add(1, _word(error, REASONS))
+
+
+def upstream_failed(error: errors.RabbitError) -> None:
+    UPSTREAM_FAILURES.add(1, _word(error, FAILURES))
+
+
+def redis_failed(kind: str, commands: int = 1) -> None:
+    """`kind`: timeout, lost, down, or the first word of an error reply."""
+    REDIS_ERRORS.add(commands, kind if kind in REDIS_KINDS else OTHER)
+
+
+def logged(level: str, event: str) -> None:
+    """`event` is a literal of ours."""
+    LOG_EVENTS.add(1, level, event)
+
+
+def _word(error: errors.RabbitError, words: tuple[tuple[type[errors.RabbitError], str], ...]) -> str:
+    return next((word for kind, word in words if isinstance(error, kind)), OTHER)
