@@ -96,8 +96,14 @@ class RequestInvalid(CallerError):
 
 
 class MethodNotAllowed(CallerError):
+    """`allowed`: the method that the path has."""
+
     http_status = 405
     code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class Conflict(CallerError):

@@ -13,6 +13,7 @@ import atexit
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,8 +68,9 @@ class _Lines:
 
 
 def _write(lines: list[bytes]) -> None:
-    sys.stderr.write(b"".join(lines).decode())
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # a full disk, a closed pipe: nothing of a call may depend on it
+        sys.stderr.write(b"".join(lines).decode())
+        sys.stderr.flush()
 
 
 _lines = _Lines()

@@ -81,3 +81,39 @@ def test_a_level_above_info_writes_no_lines(capsys: pytest.CaptureFixture[str]) 
         telemetry.log("unwanted")
         telemetry.error("wanted")
     assert [orjson.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["wanted"]
+
+
+async def test_a_log_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    with configured():
+        monkeypatch.setattr(sys, "stderr", Full())
+        telemetry.log("first")
+        telemetry.warn("second")
+        telemetry._lines.flush()
+        monkeypatch.undo()
+
+
+async def test_what_waits_leaves_in_pieces_that_a_pipe_keeps_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    class Pipe:
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+        def flush(self) -> None: ...
+
+    with configured():
+        monkeypatch.setattr(sys, "stderr", Pipe())
+        for number in range(100):
+            telemetry.log("line", number=number, padding="x" * 300)
+        telemetry._lines.flush()
+        monkeypatch.undo()
+    assert all(len(text) <= 4096 and text.endswith("\n") for text in written)
+    assert [orjson.loads(line)["number"] for line in "".join(written).splitlines()] == list(range(100))

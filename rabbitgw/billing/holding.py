@@ -3,7 +3,8 @@
 Holds are larger than costs, and streams outgrow their first hold. So of a burst that the wallet can pay for some must
 wait until money comes free, and no more streams may begin than the wallet can see to their end: what a stream has
 delivered when it is cut is paid for, and no use to anybody. What a stream comes to is taken from the limit it states,
-or from those of its kind that ended before it; of an unknown kind only a few begin while money is scarce.
+or from those of its kind that ended before it; of an unknown kind few begin while money is scarce, and the first that
+ends lets the others in.
 All of this is advice on when to ask: Redis decides what is held. Calls of other processes are seen only by what they
 leave available.
 """
@@ -19,11 +20,10 @@ from typing import Final, NamedTuple
 from rabbitgw import clock
 
 WAITERS_MAX: Final = 1000  # per account; past it a call is refused at once
-UNKNOWN_AT_ONCE_MAX: Final = 64  # streams of a kind that none has ended of, while money is scarce
-TRUSTED_HOLDS: Final = (
-    4  # a stated limit of this many first holds is taken for what a stream comes to; more is not
-)
-WORST_HOLDS: Final = 16  # with this much for each call there is no scarcity
+FEW: Final = 8  # with fewer running, one that has waited long enough may begin on what there is
+# What a stream of a kind that none has ended of is taken to come to, unless it states less: with this many first holds
+# for each call there is no scarcity either.
+WORST_HOLDS: Final = 16
 KINDS_MAX: Final = 10_000  # whose usual cost is remembered; about 200 bytes each
 
 
@@ -84,14 +84,12 @@ class Holding:
             max(self._expected_nanos(account_id, one) - one.granted_nanos, 0)
             for one in account.calls.values()
         )
-        if spare_nanos < self._expected_nanos(account_id, call):
-            return False
-        return self._is_known(account_id, call) or len(account.calls) < UNKNOWN_AT_ONCE_MAX
+        return spare_nanos >= self._expected_nanos(account_id, call)
 
     def few_run(self, account_id: int) -> bool:
         """Whether so few calls run, or so little is known, that one that has waited long enough may try its luck."""
         account = self._accounts.get(account_id)
-        return account is None or account.available_nanos is None or len(account.calls) < UNKNOWN_AT_ONCE_MAX
+        return account is None or account.available_nanos is None or len(account.calls) < FEW
 
     def begin(self, account_id: int, hold_id: str, amount_nanos: int, growth: Growth | None) -> int:
         """Count a call that is about to ask. Returns how much to ask for: less than a slice where money is scarce and
@@ -186,10 +184,6 @@ class Holding:
         if not account.calls and not account.waiters and self._accounts.get(account_id) is account:
             del self._accounts[account_id]
 
-    def _is_known(self, account_id: int, call: _Call) -> bool:
-        growth = call.growth
-        return growth is None or _is_trusted(call) or (account_id, growth.kind) in self._usual_nanos
-
     def _expected_nanos(self, account_id: int, call: _Call) -> int:
         """What a call is expected to cost in all."""
         growth = call.growth
@@ -197,12 +191,9 @@ class Holding:
             return call.amount_nanos
         usual = self._usual_nanos.get((account_id, growth.kind))
         if usual is None:
-            return (
-                growth.most_nanos
-                if growth.most_nanos is not None and _is_trusted(call)
-                else call.amount_nanos
-            )
-        expected = max(_with_margin(usual), growth.floor_nanos)
+            expected = WORST_HOLDS * call.amount_nanos
+        else:
+            expected = max(_with_margin(usual), growth.floor_nanos)
         return expected if growth.most_nanos is None else min(expected, growth.most_nanos)
 
     def _learn_growth(self, account_id: int, call: _Call, granted_nanos: int) -> None:
@@ -232,11 +223,6 @@ class Holding:
 
 def _with_margin(usual_nanos: int) -> int:
     return usual_nanos + usual_nanos // 4
-
-
-def _is_trusted(call: _Call) -> bool:
-    most_nanos = call.growth.most_nanos if call.growth is not None else None
-    return most_nanos is not None and most_nanos <= TRUSTED_HOLDS * call.amount_nanos
 
 
 def _is_rich(account: _Account, call: _Call) -> bool:

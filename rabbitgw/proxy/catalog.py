@@ -108,5 +108,11 @@ def model_list(dialect: Dialect, names: list[str]) -> dict[str, Any]:
 def model_entry(dialect: Dialect, name: str) -> dict[str, Any]:
     """One model. When it was made is not known here; both clients require a moment."""
     if dialect.anthropic:
-        return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+        return {
+            "type": "model",
+            "id": name,
+            "display_name": name,
+            "created_at": "1970-01-01T00:00:00Z",
+            "lifecycle": "active",
+        }
     return {"id": name, "object": "model", "created": 0, "owned_by": "rabbitgw"}

@@ -20,6 +20,7 @@ from rabbitgw.errors import (
     BudgetError,
     CallerError,
     InvariantBroken,
+    MethodNotAllowed,
     ModelNotFound,
     NotFound,
     RabbitError,
@@ -117,10 +118,12 @@ def error_status(dialect: Dialect, error: RabbitError, balance_status: int) -> i
 
 
 def error_headers(error: RabbitError) -> list[tuple[str, str]]:
-    """Headers that steer the SDKs' retries, and say when a window opens again."""
+    """Headers that steer the SDKs' retries, say when a window opens again, or which method a path has."""
     headers: list[tuple[str, str]] = []
     if isinstance(error, BudgetError | UpstreamRefusedUs | UpstreamBudget | UpstreamTimeout):
         headers.append(("x-should-retry", "false"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("allow", error.allowed))
     if isinstance(error, WindowShort):
         headers.append(("x-rabbitgw-window-limit-nanos", str(error.limit_nanos)))
         headers.append(("x-rabbitgw-window-remaining-nanos", str(max(error.available_nanos, 0))))

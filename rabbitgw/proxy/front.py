@@ -158,27 +158,34 @@ class Front:
         Raises: BodyTooLarge, RequestInvalid.
         """
         limit = self._service.settings.body_bytes_max
-        too_large = BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
+        too_large = partial(BodyTooLarge, f"the body is larger than the limit of {limit} bytes")
         if (request.content_length or 0) > limit:
-            raise too_large
+            raise too_large()
         if heard.expects_continue and request.version >= (1, 1):
             client.go_on()
         content = request.content
         if content.is_eof() and content.exception() is None:  # it came with its head
             whole = content.read_nowait(-1)
             if len(whole) > limit:
-                raise too_large
+                raise too_large()
             return whole
-        pieces = []
+        pieces: list[bytes] = []
         size = 0
+        stall_timeout_s = self._service.settings.client_stall_timeout_s
         try:
-            async for piece in request.content.iter_any():
+            while True:
+                async with asyncio.timeout(stall_timeout_s):
+                    piece = await content.readany()
+                if not piece:  # the end
+                    break
                 size += len(piece)
                 if size > limit:
-                    raise too_large
+                    raise too_large()
                 pieces.append(piece)
         except BodyTooLarge:
             raise
+        except TimeoutError:
+            raise RequestInvalid(f"the body stopped coming: nothing for {stall_timeout_s:g} s") from None
         except (
             Exception
         ) as error:  # aiohttp has one for each thing that can be wrong, and for a client that left
@@ -212,7 +219,9 @@ class Front:
     def _wrong_method(
         self, dialect: Dialect, request: web.Request, client: AiohttpSink, heard: Heard, allowed: str
     ) -> web.StreamResponse:
-        error = MethodNotAllowed(f"{request.method} is not allowed on {request.path}: use {allowed}")
+        error = MethodNotAllowed(
+            f"{request.method} is not allowed on {request.path}: use {allowed}", allowed=allowed
+        )
         self._service.refuse(Ask(dialect, heard.request_id), client, error)
         return client.response()
 

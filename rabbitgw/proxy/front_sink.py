@@ -24,17 +24,20 @@ REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
 class RawResponse:
     """Tells aiohttp that the answer has been written already. All that it asks of a response, and no more."""
 
-    __slots__ = ("keep_alive", "status")
+    __slots__ = ("_sink", "keep_alive", "status")
 
-    def __init__(self, status: int, *, keep_alive: bool) -> None:
-        self.status = status
+    def __init__(self, sink: AiohttpSink, *, keep_alive: bool) -> None:
+        self._sink = sink
+        self.status = sink.status
         self.keep_alive = keep_alive
 
     async def prepare(self, request: web.BaseRequest) -> None:
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        return None
+        """The next request of this connection waits until the client has taken enough of this answer."""
+        while self._sink.is_full():  # noqa: ASYNC110  as often as the sink itself looks
+            await asyncio.sleep(DRAIN_POLL_S)
 
 
 class AiohttpSink:
@@ -157,7 +160,10 @@ class AiohttpSink:
                 self._on_lost()
 
     def response(self) -> web.StreamResponse:
-        made = RawResponse(self.status, keep_alive=self._keep_alive and not self.lost)
+        self._on_drained = self._on_lost = (
+            None  # which know the relay, which knows us: a cycle for the collector
+        )
+        made = RawResponse(self, keep_alive=self._keep_alive and not self.lost)
         return cast(web.StreamResponse, made)
 
     def _flush(self) -> None:

@@ -21,6 +21,7 @@ from rabbitgw.billing.hold_bounds import (
 )
 from rabbitgw.billing.holding import Growth
 from rabbitgw.billing.prices import MILLI, Price, unpriced_parts
+from rabbitgw.billing.rates import BASE_TIER
 from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
 from rabbitgw.money import TOKENS_PER_MTOK, ceil_div
@@ -59,6 +60,12 @@ class Quote:
         if not self.offers[hold.offer_index].last:
             return 0
         return max(self.offers[0].amount_nanos - hold.granted_nanos, 0)
+
+    def excess_nanos(self, call: Call, hold: Hold, cost_nanos: int) -> int:
+        """How much more than its hold a stream has cost. 0 for the last-money call: its shortfall is known."""
+        if not call.stream or self.offers[hold.offer_index].last:
+            return 0
+        return max(cost_nanos - hold.granted_nanos, 0)
 
     def headers(self, call: Call, hold: Hold) -> Headers:
         """Say so when the output was limited to what the wallet granted."""
@@ -99,7 +106,7 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
             TOKENS_PER_MTOK,
             tier=call.tier,
             prompt_tokens=prompt_tokens_max(price, text_bytes, tools_constant=tools, media=call.media),
-            media_output=("audio_output",) if "audio_output" in parts else (),
+            media_output=media_output(call, price),
         )
     rejected = ceil_div(
         call.predicted_bytes * per_byte_milli, MILLI
@@ -184,6 +191,13 @@ def stream_offers(
     whole, limited, last = offers(input_nanos, plain_nanos, rate, tokens, useful)
     most_nanos = None if most is None else input_nanos + ceil_div(most * rate, TOKENS_PER_MTOK)
     return whole._replace(growth=Growth(kind, limited.least_nanos, most_nanos)), last
+
+
+def media_output(call: Call, price: Price) -> tuple[str, ...]:
+    """Kinds of output beside text: asked for, or priced, for then the model may draw unasked."""
+    spoken = ("audio_output",) if "audio_output" in call.parts else ()
+    drawn = ("image_output",) if "image_output" in price.table.sheets.get((BASE_TIER, 0), {}) else ()
+    return spoken + drawn
 
 
 def field_of(part: str) -> str:

@@ -86,7 +86,10 @@ class Heard:
         if not found:
             raise AuthError("no key: send Authorization: Bearer <key> or x-api-key: <key>")
         if len(found) > 1:
-            raise RequestInvalid("two different credentials in one request: send one", field="authorization")
+            raise RequestInvalid(
+                "authorization, x-api-key: two different credentials in one request; send one",
+                field="authorization",
+            )
         return found.pop().decode("utf-8", "surrogateescape")
 
     def check_json(self) -> None:

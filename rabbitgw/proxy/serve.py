@@ -68,7 +68,9 @@ class Service:
         try:
             failure = await self._forwarder.run(await self._admit(ask), client)
         except (CallerError, UpstreamError, StoreError) as error:
-            failure = error
+            failure = error.with_traceback(
+                None
+            )  # which would keep the body until the next garbage collection
         except Exception as error:
             telemetry.error("request_failed", exc=error, request_id=ask.request_id)
             failure = InvariantBroken("an unexpected error in a call")

@@ -102,6 +102,7 @@ class Slices:
         """No extension begins any more; one under way is given up. What it sent already reaches Redis before the
         settle does, or finds no hold."""
         self._closed = True
+        self._on_more = self._on_spent = None
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -133,6 +133,11 @@ class Framer:
         return self._overflow is not None
 
     @property
+    def overflow(self) -> Overflow | None:
+        """What takes the event under way, if that is a large one."""
+        return self._overflow
+
+    @property
     def data(self) -> bytes:
         """The whole data lines of the event under way; empty for a large one."""
         return b"\n".join(self._data)

@@ -40,6 +40,18 @@ class Line(Protocol):
     def abort(self) -> None: ...
 
 
+class _Nobody:
+    """Whom a response goes to that is over: a handle that outlives it keeps nothing of its sink alive."""
+
+    def on_head(self, status: int, headers: Headers) -> None: ...
+    def on_body(self, piece: bytes) -> None: ...
+    def on_end(self) -> None: ...
+    def on_fail(self, error: UpstreamError) -> None: ...
+
+
+NOBODY: ResponseSink = _Nobody()
+
+
 class Exchange:
     """The handle of one request. `over` once its sink has had the last call, or it was aborted."""
 
@@ -72,6 +84,7 @@ class Exchange:
         """The caller left: close the connection, call the sink no more. Does nothing once over."""
         if not self.over:
             self.over = True
+            self.sink = NOBODY
             self.head = self.body = b""
             if self.connection is not None:
                 self.connection.abort()
@@ -79,10 +92,12 @@ class Exchange:
     def end(self) -> None:
         """For the wire only: the response is whole."""
         self.over = True
-        self.sink.on_end()
+        sink, self.sink = self.sink, NOBODY
+        sink.on_end()
 
     def fail(self, error: UpstreamError) -> None:
         """For the wire and the pool only: the response will never be whole."""
         self.over = True
         self.head = self.body = b""
-        self.sink.on_fail(error)
+        sink, self.sink = self.sink, NOBODY
+        sink.on_fail(error)

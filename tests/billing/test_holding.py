@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from rabbitgw.billing.holding import UNKNOWN_AT_ONCE_MAX, WAITERS_MAX, Growth, Holding
+from rabbitgw.billing.holding import FEW, WAITERS_MAX, Growth, Holding
 
 ACCOUNT = 7
 SLICE = 100
@@ -46,11 +46,22 @@ def test_a_call_that_does_not_grow_is_left_to_redis() -> None:
 
 def test_streams_of_an_unknown_kind_begin_a_few_at_a_time_while_money_is_scarce() -> None:
     holding = Holding()
-    for number in range(UNKNOWN_AT_ONCE_MAX):
-        assert may_begin(holding)
-        run(holding, f"hold-{number}", 20_000)
+    run(holding, "a", 4_900)
+    assert may_begin(holding)
+    run(holding, "b", 4_800)  # each may come to 16 slices
+    assert may_begin(holding)
+    run(holding, "c", 4_600)  # 3 x 15 slices of 46 are spoken for
     assert not may_begin(holding)
     run(holding, "more money", 1_000_000)
+    assert may_begin(holding)
+
+
+def test_the_first_of_a_kind_that_ends_lets_the_others_in() -> None:
+    holding = Holding()
+    run(holding, "a", 1_600)
+    run(holding, "b", 1_500)
+    assert not may_begin(holding)
+    holding.ended(ACCOUNT, "a", 120, whole=True)
     assert may_begin(holding)
 
 
@@ -78,7 +89,7 @@ def test_nobody_begins_while_one_that_runs_cannot_grow() -> None:
 
 def test_who_may_not_wait_may_try_while_nothing_is_known() -> None:
     holding = Holding()
-    for number in range(UNKNOWN_AT_ONCE_MAX):
+    for number in range(FEW):
         holding.begin(ACCOUNT, f"hold-{number}", SLICE, UNKNOWN)
     assert holding.few_run(ACCOUNT)
     holding.granted(ACCOUNT, "hold-0", SLICE, 1_000)
@@ -87,7 +98,7 @@ def test_who_may_not_wait_may_try_while_nothing_is_known() -> None:
     assert holding.few_run(ACCOUNT)
 
 
-def test_a_stated_limit_is_trusted_where_it_is_small() -> None:
+def test_a_stated_limit_is_the_most_that_a_stream_comes_to() -> None:
     holding = Holding()
     growth = Growth("gpt", 10, 3 * SLICE)
     run(holding, "a", 500, growth)  # will want 200 more

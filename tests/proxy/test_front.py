@@ -8,7 +8,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -59,10 +59,11 @@ class Scripted(Service):
 
 
 class Served:
-    def __init__(self, front: Front, service: Scripted, port: int) -> None:
+    def __init__(self, front: Front, service: Scripted, port: int, server: web.Server) -> None:
         self.front = front
         self.service = service
         self.port = port
+        self.server = server
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -90,7 +91,8 @@ async def served(answer: Answer = whole, **settings: Any) -> AsyncIterator[Serve
     await runner.setup()
     server = await asyncio.get_running_loop().create_server(front.door_of(runner.server), "127.0.0.1", 0)
     try:
-        yield Served(front, service, server.sockets[0].getsockname()[1])
+        assert runner.server is not None
+        yield Served(front, service, server.sockets[0].getsockname()[1], runner.server)
     finally:
         await front.drain(5.0)
         server.close()
@@ -357,3 +359,17 @@ async def test_a_malformed_head_with_a_key_in_it_leaves_no_key_in_the_log(
             b"POST /v1/chat/completions HTTP/1.1\r\nauthorization : Bearer rk-secret\r\n\r\n"
         )
     assert "rk-secret" not in caplog.text
+
+
+async def test_answers_that_nobody_takes_do_not_pile_up() -> None:
+    requests = b"GET /v1/nothing HTTP/1.1\r\nhost: x\r\n\r\n" * 1000
+    async with served() as house, slow_socket(house) as sock:
+        loop = asyncio.get_running_loop()
+        for _ in range(30):  # 1.2 MB, whose answers would be 9 MB
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await loop.sock_sendall(sock, requests)
+        await asyncio.sleep(0.5)
+        (door,) = house.server.connections
+        assert door.transport is not None
+        assert cast(asyncio.Transport, door.transport).get_write_buffer_size() < 256 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
@@ -120,8 +121,31 @@ def test_media_counts_by_the_part_not_by_its_bytes() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
     body = {"messages": [{"role": "user", "content": [image, {"type": "text", "text": "What?"}]}]}
     assert 700 <= estimate_input_tokens(body, media_part_tokens=700) < 720
-    encoded = {"input": "A" * 1_000_000}
-    assert estimate_input_tokens(encoded, media_part_tokens=700) == 700
+    file = {"type": "input_file", "file_data": "A" * 1_000_000}
+    assert estimate_input_tokens({"input": [file]}, media_part_tokens=700) == 700 + 25_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": "A" * 400_000},
+        {"messages": [{"content": "data:;base64," + "A" * 400_000}]},
+        {"messages": [{"content": [{"type": "text", "text": "x" * 400_000}]}]},
+        {"messages": [{"content": [{"type": "tool_use", "input": {"data": "x" * 400_000}}]}]},
+        {
+            "messages": [
+                {"content": [{"type": "document", "source": {"type": "text", "data": "x" * 400_000}}]}
+            ]
+        },
+        {
+            "messages": [
+                {"content": [{"type": "document", "source": {"type": "content", "content": "x" * 400_000}}]}
+            ]
+        },
+    ],
+)
+def test_text_is_counted_whatever_it_looks_like(body: dict[str, Any]) -> None:
+    assert estimate_input_tokens(body) >= 100_000
 
 
 def test_token_ids_count_one_each() -> None:

@@ -227,6 +227,17 @@ def test_delivered_tokens_follow_the_text_without_parsing() -> None:
     assert run("openai-chat", [one * 50]).tokens == 50
 
 
+def test_pieces_of_one_size_count_by_their_text_and_not_as_one_token_each() -> None:
+    piece = text("word " * 6)  # six tokens
+    assert run("openai-chat", [piece] * 50).tokens == 50 + 50 * 26 // 4
+    assert run("openai-chat", [piece * 50]).tokens == 50 + 50 * 26 // 4
+    # a first event that also says the role is no measure of the others
+    opening = chunk(model="m", choices=[{"index": 0, "delta": {"role": "assistant", "content": "word " * 6}}])
+    assert run("openai-chat", [opening, piece * 49]).tokens >= 50 + 50 * 26 // 4
+    # tokens of up to four bytes each are one each
+    assert run("openai-chat", [text("word") * 50]).tokens == 50
+
+
 def test_audio_counts_by_its_own_measure() -> None:
     part = chunk(model="m", choices=[{"index": 0, "delta": {"audio": {"id": "a", "data": "A" * 10_000}}}])
     assert read(part * 2).tokens == 2 + 2 * len(part) // 1000
@@ -242,3 +253,12 @@ def test_deep_nesting_breaks_nothing() -> None:
     )
     for deep in (stream, stream.replace(nested, b"[" * 30_000 + b"]" * 30_000)):
         run("openai-chat", [deep])
+
+
+def test_searches_that_are_stated_among_the_details_are_counted() -> None:
+    details = {"prompt_tokens_details": {"web_search_requests": 3}}
+    seen = read(
+        text("Hi") + chunk(choices=[], usage={"prompt_tokens": 5, "completion_tokens": 1, **details}) + DONE
+    )
+    assert seen.usage is not None
+    assert seen.usage.server_tools == {"web_search_requests": 3}

@@ -160,3 +160,22 @@ def test_junk_is_passed_and_says_nothing(dialect: str, junk: bytes) -> None:
 def test_an_unknown_dialect_is_refused() -> None:
     with pytest.raises(ValueError, match="no meter for the dialect 'smoke-signals'"):
         StreamReader("smoke-signals", hide_usage=False)
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        {"instructions": "be helpful.delta"},
+        {"metadata": {"type": "response.output_text.delta"}},
+        {"metadata": {"x.delta": "y"}},
+        {"tools": [{"type": "function", "name": "a.delta"}]},
+    ],
+)
+def test_what_the_caller_wrote_cannot_pass_the_last_event_off_as_text(echoed: dict[str, Any]) -> None:
+    last = completed(usage={"input_tokens": 7, "output_tokens": 900}, **echoed)
+    for event in (last, b"event: response.completed\n" + last):
+        pieces = [DELTA, DELTA, DELTA, DELTA, event]
+        seen = run("openai-responses", pieces)
+        assert seen.usage is not None
+        assert (seen.usage.input_tokens, seen.usage.output_tokens) == (7, 900)
+        assert seen.terminal

@@ -187,6 +187,12 @@ def test_what_may_be_rejected_of_a_prediction_is_held_for_as_output() -> None:
     assert offer.offers[0].input_nanos == 1_000_000 + 1_000_000
 
 
+def test_a_model_that_draws_is_held_for_at_its_dearest_output() -> None:
+    price = price_from_text("m", {"input": "2", "output": "10", "image_output": "120"})
+    _, offer = quoted_as(CHAT, price, messages=[{"role": "user", "content": "hi"}], stream=True)
+    assert offer.offers[0].amount_nanos == 1_000_000 + 256 * 120_000
+
+
 @pytest.mark.parametrize(
     ("fields", "part", "field"),
     [

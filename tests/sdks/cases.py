@@ -93,7 +93,10 @@ class Case:
         if isinstance(row, Feature):
             arguments |= row.arguments
         elif row.body:
-            arguments["extra_body"] = row.body
+            arguments["extra_body"] = {
+                OUTPUT_LIMITS.get(call.dialect, name) if name == "max_tokens" else name: value
+                for name, value in row.body.items()
+            }
         path = "/v1" if self.version.sdk == "openai" else ""
         return {
             "id": self.id,
@@ -106,6 +109,9 @@ class Case:
             "reads": call.stream_reads if self.streamed else call.reads,
             "options": dict(row.options) if isinstance(row, Situation) else {},
         }
+
+
+OUTPUT_LIMITS = {"openai-responses": "max_output_tokens"}  # what `max_tokens` is called elsewhere
 
 
 def all_cases() -> list[Case]:

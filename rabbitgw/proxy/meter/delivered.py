@@ -1,7 +1,9 @@
 """How much output was delivered, without parsing it, and a small sample of it for a better estimate.
 
 Owns the running estimate that decides when a hold must grow: one token per event plus one per four bytes beyond
-the smallest event of the stream; base64 of audio and images by a measure of its own. Knows no JSON and no dialect.
+the smallest event of the stream, or beyond a short event as the first ones show it, where all are large: providers that
+send several tokens at once often send pieces of one size. Base64 of audio and images has a measure of its own. Knows no
+JSON and no dialect.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Final
 from rabbitgw.proxy.meter.estimate import MEDIA_BYTES_PER_TOKEN, TEXT_BYTES_PER_TOKEN, OutputSample
 
 SAMPLE_BYTES_MAX: Final = 16_384  # kept per stream; about sixty events, thousands of streams are open at once
+MEASURED_EVENTS: Final = 3  # the first may say more than the others: a role, a name
 FRAME_BYTES_MAX: Final = 1024  # what surrounds the text of an event, at most: a first event may be all text
 
 
@@ -21,17 +24,21 @@ class Delivered:
         "_bytes",
         "_events",
         "_frame",
+        "_measured",
         "_media_bytes",
         "_media_events",
         "_sample",
         "_sampled",
         "_sampled_events",
+        "_short",
     )
 
     def __init__(self) -> None:
         self._events = 0  # that carried text
         self._bytes = 0  # of those
         self._frame = FRAME_BYTES_MAX  # bytes of the smallest of those
+        self._short = FRAME_BYTES_MAX  # bytes of an event with a token's worth of text, as far as measured
+        self._measured = 0
         self._media_events = 0
         self._media_bytes = 0
         self._sample: list[bytes] = []
@@ -60,6 +67,16 @@ class Delivered:
             self._sampled += size
             self._sampled_events += 1
 
+    @property
+    def is_measured(self) -> bool:
+        """Enough events have been shown to `measure`; all go by the way that shows them until then."""
+        return self._measured >= MEASURED_EVENTS
+
+    def measure(self, size: int, text_bytes: int) -> None:
+        """One text event, of which this much is text."""
+        self._measured += 1
+        self._short = min(self._short, max(size - text_bytes, 0) + TEXT_BYTES_PER_TOKEN)
+
     def add_media(self, size: int) -> None:
         """One event of base64."""
         self._media_events += 1
@@ -67,7 +84,7 @@ class Delivered:
 
     def tokens(self, *, text_under_way: int = 0, media_under_way: int = 0) -> int:
         """The estimate so far, with the bytes of a large event that has not ended yet."""
-        text_bytes = self._bytes - self._events * self._frame + text_under_way
+        text_bytes = self._bytes - self._events * min(self._frame, self._short) + text_under_way
         media_bytes = self._media_bytes + media_under_way
         return (
             self._events

@@ -40,9 +40,13 @@ _READ: Final = (
     "systemInstruction",
 )
 _MEDIA_TYPES: Final = frozenset(
-    {"audio", "document", "file", "image", "image_url", "input_audio", "input_file", "input_image"}
+    {
+        *("audio", "document", "file", "image", "image_url", "input_audio", "input_file", "input_image"),
+        *("computer_screenshot", "image_generation_call"),
+    }
 )
-_ENCODED_BYTES: Final = 512  # longer text that has no blank in its beginning is encoded data
+_FILE_TYPES: Final = frozenset({"document", "file", "input_file"})
+_FILE_BYTES_PER_TOKEN: Final = 40  # base64 of a PDF with text and pictures
 
 
 class OutputSample(NamedTuple):
@@ -157,21 +161,18 @@ class _Found:
     """What a request holds for the model to read."""
 
     texts: list[str] = field(default_factory=list)
-    token_ids: int = 0  # a prompt may be a list of token ids
+    token_ids: int = 0  # a prompt may be a list of token ids; and what files count by their size
     media: int = 0
 
     def collect(self, value: Any, depth: int = 0) -> None:
         if isinstance(value, str):
-            if _is_encoded(value):
-                self.media += 1
-            else:
-                self.texts.append(value)
+            self.texts.append(value)  # whatever it looks like: what decides is the part that it stands in
         elif isinstance(value, list) and depth < DEPTH_MAX:
             for inner in value:
                 self.collect(inner, depth + 1)
         elif isinstance(value, dict) and depth < DEPTH_MAX:
             if value.get("type") in _MEDIA_TYPES:
-                self.media += 1
+                self._collect_media(value, depth)
                 return
             for name, inner in value.items():
                 self.texts.append(name)
@@ -179,13 +180,19 @@ class _Found:
         elif isinstance(value, int) and not isinstance(value, bool):
             self.token_ids += 1
 
+    def _collect_media(self, part: dict[str, Any], depth: int) -> None:
+        """A file counts by its size, an image or a sound by itself; a document may be text after all."""
+        kind = part["type"]
+        source = part.get("source") or part.get(kind) or part
+        if kind == "document" and isinstance(source, dict) and source.get("type") in ("text", "content"):
+            self.collect(source.get("data"), depth + 1)
+            self.collect(source.get("content"), depth + 1)
+            return
+        self.media += 1
+        if kind in _FILE_TYPES and isinstance(source, dict):
+            sizes = [len(value) for value in source.values() if isinstance(value, str)]
+            self.token_ids += max(sizes, default=0) // _FILE_BYTES_PER_TOKEN
+
 
 def _size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
-
-
-def _is_encoded(value: str) -> bool:
-    if value.startswith("data:") and ";base64," in value[:100]:
-        return True
-    head = value[:_ENCODED_BYTES]
-    return len(head) == _ENCODED_BYTES and head.isascii() and not any(c.isspace() for c in head)

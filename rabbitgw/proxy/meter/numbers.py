@@ -139,8 +139,16 @@ def openai_usage(
         image_output_tokens=_part(out, "image_tokens", output),
         seconds_milli=milli(usage["seconds"]) if "seconds" in usage else 0,
         service_tier=service_tier,
-        server_tools=tool_counts(usage.get("server_tool_use")) if server_tools is None else server_tools,
+        server_tools=_tools_used(usage, into) if server_tools is None else server_tools,
     )
+
+
+def _tools_used(usage: Object, into: Object) -> dict[str, int]:
+    """Where LiteLLM states them, or, of searches in chat, among the details of the prompt."""
+    if "server_tool_use" in usage:
+        return tool_counts(usage["server_tool_use"])
+    searches = count(into.get("web_search_requests"))
+    return {"web_search_requests": searches} if searches else {}
 
 
 def _part(details: Object, name: str, total: int) -> int:

@@ -39,19 +39,17 @@ class OpenAIResponses(Reader):
         self._calls: dict[str, str] = {}  # item id -> what it is billed as
 
     def passes(self, piece: bytes) -> int:
-        # Every event is a delta, so none is a lifecycle event, an error or [DONE].
+        # Every event is a delta, so none is a lifecycle event, an error or [DONE]. What the caller wrote comes back in
+        # those, and may look like a delta.
+        if _says_more(piece):
+            return 0
         events = piece.count(b'.delta"')
         lines = 3 if piece.startswith(b"event:") else 2
         return events if piece.count(b"\n") == lines * events and b"audio" not in piece else 0
 
     def is_silent(self, name: bytes, data: bytes) -> bool:
         del name
-        return (
-            b'.delta"' in data
-            and b"audio" not in data
-            and b'"response"' not in data
-            and b'"error"' not in data
-        )
+        return b'.delta"' in data and b"audio" not in data and not _says_more(data)
 
     def is_media(self, head: bytes) -> bool:
         return b"audio.delta" in head
@@ -152,3 +150,8 @@ class OpenAIResponses(Reader):
             found += [text(obj(part).get("text")) + text(obj(part).get("refusal")) for part in parts]
             found += [text(item.get("name")), text(item.get("arguments"))]
         return "".join(found)
+
+
+def _says_more(data: bytes) -> bool:
+    """Whether there is a member that no delta has. In a text its quotes would be escaped."""
+    return b'"response"' in data or b'"item"' in data or b'"error"' in data

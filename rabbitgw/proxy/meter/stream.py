@@ -16,6 +16,7 @@ from typing import Final
 from rabbitgw.proxy.meter.delivered import Delivered
 from rabbitgw.proxy.meter.dialects import reader_of
 from rabbitgw.proxy.meter.estimate import OutputSample
+from rabbitgw.proxy.meter.numbers import parse
 from rabbitgw.proxy.meter.reading import Kind
 from rabbitgw.proxy.meter.shrink import Shrinker
 from rabbitgw.proxy.meter.stated import Stated
@@ -51,7 +52,6 @@ class StreamReader(Stated):
         "_held",
         "_hide",
         "_not_usage",
-        "_overflow",
         "_passes",
         "_ready",
         "_released",
@@ -65,8 +65,7 @@ class StreamReader(Stated):
         self._passes = self._reader.passes
         self._ready = False  # nothing is held, the next byte begins an event, and ordinary ones need no look
         self._hide = hide_usage and self._reader.hides_usage
-        self._framer = Framer(self._new_overflow)
-        self._overflow: Shrinker | None = None
+        self._framer = Framer(Shrinker)
         self._held = b""  # not given yet: the end of what was fed
         self._withheld = bytearray()
         self._terminal = False
@@ -151,8 +150,8 @@ class StreamReader(Stated):
     @property
     def delivered_tokens(self) -> int:
         """Estimate, without parsing, of the output tokens so far; it never waits for an event's end."""
-        overflow = self._overflow
-        if overflow is None or not self._framer.is_large:
+        overflow = self._framer.overflow
+        if not isinstance(overflow, Shrinker):
             return self._delivered.tokens()
         kind = self._reader.pending_kind(self._framer.name, overflow.head(HEAD_BYTES))
         size = self._framer.offset - (self._framer.pending_start or 0)
@@ -165,10 +164,6 @@ class StreamReader(Stated):
         return self._delivered.sample(self._reader.dialect)
 
     # Inside
-
-    def _new_overflow(self) -> Shrinker:
-        self._overflow = Shrinker()
-        return self._overflow
 
     def _after_terminal(self, piece: bytes) -> bytes:
         if self._released:
@@ -205,7 +200,7 @@ class StreamReader(Stated):
                 self._doubt_from = event.last_line_end
         limit = self._limit(whole, start)
         self._held = whole[limit - start :]
-        self._ready = framer.idle and self._reader.may_pass and not self._held
+        self._ready = framer.idle and self._reader.may_pass and not self._held and self._delivered.is_measured
         if not cuts and limit == framer.offset and whole is piece:
             return piece
         return _without(whole, start, limit, cuts)
@@ -245,6 +240,9 @@ class StreamReader(Stated):
         size = event.last_line_end + 2 - event.start  # as with LF, so that a CRLF cut in two counts the same
         if kind is Kind.OUTPUT:
             self._delivered.add_event(event.data, size, large=event.large)
+            if not self._delivered.is_measured:
+                text = "" if event.large else self._reader.output_text(parse(event.data))
+                self._delivered.measure(size, len(text.encode("utf-8", "surrogatepass")))
         elif kind is Kind.MEDIA:
             self._delivered.add_media(size)
         return kind
