@@ -34,6 +34,7 @@ def main(checkout: Path) -> None:
         names = {model["id"] for model in call(first, "/models")["data"]}
         same(MODEL in names, True, f"{MODEL} among the models")
         stream(first)
+        message(first)
         spent = available(first)
     servers_are_gone(data_dir)
     with running(checkout):
@@ -87,6 +88,17 @@ def stream(env: dict[str, str]) -> None:
     answer = request(env, "/chat/completions", body).decode()
     if not answer.endswith("data: [DONE]\n\n"):
         fail(f"the stream ended with {answer[-200:]!r}")
+
+
+def message(env: dict[str, str]) -> None:
+    """By Anthropic's API, as its own two variables say; 8 tokens at 150 nanos and 20 at 600 are paid."""
+    before = available(env)
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 20}
+    same(env["ANTHROPIC_API_KEY"], env["OPENAI_API_KEY"], "the key for the Anthropic SDK")
+    same(f"{env['ANTHROPIC_BASE_URL']}/v1", env["OPENAI_BASE_URL"], "the address for the Anthropic SDK")
+    answer = json.loads(request(env, "/messages", body))
+    same(answer["usage"]["output_tokens"], 20, "the output of a message")
+    same(before - available(env), 13_200, "the cost of a message")
 
 
 def available(env: dict[str, str]) -> int:

@@ -6,6 +6,7 @@ import argparse
 import ast
 import asyncio
 import configparser
+import json
 import os
 import re
 import shlex
@@ -23,16 +24,21 @@ from rabbitgw.billing.price_book import append_prices
 from rabbitgw.billing.price_text import price_from_text
 from rabbitgw.config import Settings
 from rabbitgw.dev.demo_upstream import start_demo_upstream
-from rabbitgw.dev.run import DEMO_PRICES
+from rabbitgw.dev.run import DEMO_PRICES, sdk_variables
 from rabbitgw.proxy.dialects import DIALECTS
 from rabbitgw.proxy.front import Front
 from rabbitgw.tally import METRICS
+from tests.books import assert_books_balance
 from tests.flows.house import house_settings, open_house
 from tests.readme import parts, settings_markdown
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 LOG_LEVELS = ("log", "warn", "error")
+# What is another in every call: the README's bill is `make run`'s first, with its first user.
+OF_THIS_CALL = frozenset(
+    {"request_id", "id", "user_id", "price_version", "admitted_at", "first_byte_at", "finished_at"}
+)
 # Variables that are no settings of the program: the Makefile's.
 OTHER_VARIABLES = frozenset({"RABBITGW_LITELLM_VENV"})
 
@@ -230,33 +236,45 @@ def test_python_in_a_document_compiles(path: Path) -> None:
         compile(block, path.name, "exec")
 
 
-async def test_the_example_of_the_readme_streams(dsn: str, redis_url: str, tmp_path: Path) -> None:
-    """As it stands there, by the official SDK in a process of its own, told by the two variables of dev.env."""
-    example = tmp_path / "example.py"
-    example.write_text(blocks(ROOT / "README.md", "python")[0], "utf-8")
+async def test_the_examples_of_the_readme_are_answered_and_paid(
+    dsn: str, redis_url: str, tmp_path: Path
+) -> None:
+    """As they stand there, by the official SDKs in processes of their own, told by the variables of dev.env."""
+    openai_example, anthropic_example = blocks(ROOT / "README.md", "python")
+    shown = json.loads(blocks(ROOT / "README.md", "json")[0])
     upstream = await start_demo_upstream()
     try:
         async with open_house(house_settings(dsn, redis_url, upstream.base_url, tmp_path)) as house:
             demo = [price_from_text(model, rates) for model, rates in DEMO_PRICES.items()]
             await append_prices(house.stores.pg, demo)
             await _sells(house, "demo-small")
-            told = {"OPENAI_BASE_URL": f"{house.base_url}/v1", "OPENAI_API_KEY": house.secret}
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                str(example),
-                env={**os.environ, **told},
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            output, _ = await process.communicate()
-            lines = output.decode().splitlines()
-            assert process.returncode == 0, output.decode()
+            told = sdk_variables(house.base_url, house.secret)
+            lines = (await _output(openai_example, told)).splitlines()
             assert lines[-2] == "11 tokens in, 48 out"
             bill = await house.bill(lines[-1].removeprefix("request "))
             assert bill["cost_nanos"] == 30_450
             assert (await house.wallet())["balance_nanos"] == 9_999_969_550
+            assert list(bill) == list(shown)
+            assert {name for name in bill if bill[name] != shown[name]} <= OF_THIS_CALL
+            assert (await _output(anthropic_example, told)).split()[-1] == "48"
+            assert (await house.wallet())["balance_nanos"] == 9_999_939_100
+            await assert_books_balance(house)
     finally:
         await upstream.stop()
+
+
+async def _output(example: str, variables: dict[str, str]) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        example,
+        env={**os.environ, **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
 async def _sells(house: Any, model: str) -> None:

@@ -42,7 +42,7 @@ FIRST_CREDIT_NANOS: Final = 100 * NANOS_PER_UNIT
 DEMO_PRICES: Final = {
     "demo-small": {"input": "0.15", "output": "0.60"},
     "demo-large": {"input": "2.50", "output": "10"},
-    "demo-embedding": {"input": "0.02"},
+    "demo-embed": {"input": "0.02"},
 }
 
 
@@ -65,9 +65,10 @@ async def dev(settings: Settings) -> None:
         await started.enter_async_context(metrics_port(settings, gateway.scrape))
         books = Bookkeepers(opened.pg, opened.link, opened.scripts, lease_s=settings.lease_s)
         await gateway.start()
-        write_dev_env(data_dir, {**env, "OPENAI_BASE_URL": f"{base_url(settings, gateway.port)}/v1"})
+        address = base_url(settings, gateway.port)
+        write_dev_env(data_dir, {**sdk_variables(address, env["OPENAI_API_KEY"]), **env})
         work = asyncio.create_task(books.run(books_stop := asyncio.Event()))
-        print(f"rabbitgw ready on {base_url(settings, gateway.port)}", flush=True)
+        print(f"rabbitgw ready on {address}", flush=True)
         print(f"keys and addresses: {data_dir / 'dev.env'}", flush=True)
         # the books stop by themselves only where a loop of theirs has failed
         await first_of(stop, gateway.failed, books_stop)
@@ -94,7 +95,7 @@ async def start_missing(settings: Settings, data_dir: Path, started: AsyncExitSt
         found["litellm_base_url"] = upstream.base_url
     if not settings.admin_key.get_secret_value():
         kept = read_dev_env(data_dir).get("RABBITGW_ADMIN_KEY")
-        found["admin_key"] = SecretStr(kept or f"admin-{secrets.token_urlsafe(24)}")
+        found["admin_key"] = SecretStr(kept or f"rga-{secrets.token_urlsafe(24)}")
     return settings.model_copy(update=found)
 
 
@@ -127,6 +128,16 @@ async def first_account(opened: Stores, settings: Settings, data_dir: Path) -> d
         "RABBITGW_ADMIN_KEY": settings.admin_key.get_secret_value(),
         "DATABASE_URL": database_url(settings),
         "REDIS_URL": settings.redis_url.get_secret_value(),
+    }
+
+
+def sdk_variables(address: str, secret: str) -> dict[str, str]:
+    """What the official SDKs read, by their own names: OpenAI's wants /v1 in its address, Anthropic's adds it."""
+    return {
+        "OPENAI_BASE_URL": f"{address}/v1",
+        "OPENAI_API_KEY": secret,
+        "ANTHROPIC_BASE_URL": address,
+        "ANTHROPIC_API_KEY": secret,
     }
 
 
