@@ -68,7 +68,8 @@ CREATE TYPE usage_event AS (
 	streamed boolean,
 	shortfall_nanos bigint,
 	held_input_tokens bigint,
-	user_id bigint
+	user_id bigint,
+	excess_nanos bigint
 );
 
 COMMENT ON TYPE usage_event IS 'A call that ended, as a statement takes it: an array of these costs a third of an array per column.';
@@ -553,6 +554,7 @@ CREATE TABLE usage (
     shortfall_nanos bigint NOT NULL,
     held_input_tokens bigint NOT NULL,
     user_id bigint,
+    excess_nanos bigint DEFAULT 0 NOT NULL,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 )
@@ -579,6 +581,8 @@ COMMENT ON COLUMN usage.shortfall_nanos IS 'How much less than its bound was hel
 COMMENT ON COLUMN usage.held_input_tokens IS 'Input tokens that the hold covered; 0 where that is not known.';
 
 COMMENT ON COLUMN usage.user_id IS 'Whose key it was when the call was admitted.';
+
+COMMENT ON COLUMN usage.excess_nanos IS 'How much more than its hold a stream has cost; 0 for the last-money call, whose shortfall_nanos says it.';
 
 CREATE TABLE usage_default (
     id uuid NOT NULL,
@@ -623,6 +627,7 @@ CREATE TABLE usage_default (
     shortfall_nanos bigint NOT NULL,
     held_input_tokens bigint NOT NULL,
     user_id bigint,
+    excess_nanos bigint DEFAULT 0 NOT NULL,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 );
@@ -784,6 +789,10 @@ CREATE INDEX usage_default_account_id_caller_request_id_idx ON usage_default USI
 
 CREATE INDEX usage_default_account_id_id_idx ON usage_default USING btree (account_id, id DESC);
 
+CREATE INDEX usage_excess ON ONLY usage USING btree (account_id) WHERE (excess_nanos > 0);
+
+CREATE INDEX usage_default_account_id_idx ON usage_default USING btree (account_id) WHERE (excess_nanos > 0);
+
 CREATE INDEX usage_expired_position ON ONLY usage USING btree (expired_position) WHERE (expired_position IS NOT NULL);
 
 CREATE INDEX usage_default_expired_position_idx ON usage_default USING btree (expired_position) WHERE (expired_position IS NOT NULL);
@@ -821,6 +830,8 @@ ALTER INDEX ledger_transactions_pkey ATTACH PARTITION ledger_transactions_defaul
 ALTER INDEX usage_caller_request ATTACH PARTITION usage_default_account_id_caller_request_id_idx;
 
 ALTER INDEX usage_account ATTACH PARTITION usage_default_account_id_id_idx;
+
+ALTER INDEX usage_excess ATTACH PARTITION usage_default_account_id_idx;
 
 ALTER INDEX usage_expired_position ATTACH PARTITION usage_default_expired_position_idx;
 

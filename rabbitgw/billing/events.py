@@ -6,6 +6,7 @@ Money is not in here but for what the script itself writes beside it (charge, wi
     k key id          u id of its user, if any      r caller's request id
     m model as priced d dialect                     v price version
     st 1 = streamed   hi input tokens held for      sh how much less than its bound was held, nanos
+    ov how much more than its hold a stream has cost, nanos
     at attempts       t0 admitted ms          t1 first byte ms      t2 finished ms
     us usage source   in/ci/cw/cw1h/out/rt/ai/ao  token counts      tier service tier served
     um model upstream named                   e error code          tools            provider-side tool counts
@@ -57,6 +58,7 @@ def payload(
     first_byte_ms: int | None,
     finished_ms: int,
     shortfall_nanos: int = 0,
+    excess_nanos: int = 0,
     upstream_model: str | None = None,
     error_code: str | None = None,
 ) -> bytes:
@@ -83,6 +85,8 @@ def payload(
             ]
     if shortfall_nanos:
         event["sh"] = shortfall_nanos
+    if excess_nanos:
+        event["ov"] = excess_nanos
     if upstream_model is not None:
         event["um"] = upstream_model
     if error_code is not None:

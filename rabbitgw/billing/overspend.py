@@ -1,13 +1,14 @@
 """How far below zero a wallet can go, per class of calls that this deployment has really served.
 
 A hold bounds what happens before the next one, so only what holds do not see can overspend:
-  streamed    a stream's tokens are estimated without parsing: at most one slice and one read of 64 KiB
-  hidden      reasoning that was never shown, beyond what its assumed rate had held
-  last_money  the one call per wallet that goes on a plain estimate of its input
-  dense_input input that counted as more tokens than its bytes were held for
-  tools       calls in which the provider ran tools of its own, in whole: how often it does is not ours to limit
-  estimated   calls that were not streamed and stated no usage, in whole
-  late        charges that came after their hold had expired with its worker's lease
+  streamed      a stream's tokens are estimated without parsing: at most one slice and one read of 64 KiB
+  hidden        reasoning that was never shown, beyond what its assumed rate had held
+  last_money    the one call per wallet that goes on a plain estimate of its input
+  dense_input   input that counted as more tokens than its bytes were held for
+  dense_output  streams whose output counted as more tokens than was held for, what each cost beyond its hold
+  tools         calls in which the provider ran tools of its own, in whole: how often it does is not ours to limit
+  estimated     calls that were not streamed and stated no usage, in whole
+  late          charges that came after their hold had expired with its worker's lease
 A call that is not streamed and states its usage has no class: its output is limited to what was held.
 Knows no wallet; the audit compares.
 """
@@ -36,6 +37,7 @@ async def overspend_bounds(pg: Pool, settings: Settings) -> dict[str, int]:
         classes = await db.fetch(statements.audit.overspend_classes)
         dense = await db.fetch(statements.audit.dense_inputs)
         unbounded = await db.fetchrow(statements.audit.unbounded_charges)
+        dense_output_nanos = await db.fetchval(statements.audit.dense_outputs)
         late_nanos = await db.fetchval(statements.audit.late_charges)
     assert unbounded is not None  # an aggregate over all rows
     prices: dict[int, Price] = {}
@@ -62,5 +64,6 @@ async def overspend_bounds(pg: Pool, settings: Settings) -> dict[str, int]:
             nanos = input_bound_nanos(price, row["tokens"], tokens_per_byte_milli=MILLI)
             per_account[row["account_id"]] = per_account.get(row["account_id"], 0) + nanos
     bounds["dense_input"] = max(per_account.values(), default=0)
-    bounds |= {"tools": unbounded["tools"], "estimated": unbounded["estimated"], "late": late_nanos}
+    bounds |= {"dense_output": dense_output_nanos, "tools": unbounded["tools"]}
+    bounds |= {"estimated": unbounded["estimated"], "late": late_nanos}
     return bounds

@@ -104,6 +104,7 @@ class UsageRow:
     shortfall_nanos: int
     held_input_tokens: int
     user_id: int | None
+    excess_nanos: int
 
 
 _AS_TUPLE: Final = attrgetter(*(column.name for column in fields(UsageRow)))
@@ -224,6 +225,7 @@ def read_event(
         _number(said, "sh", problems, AMOUNT_NANOS_MAX) or 0,
         _number(said, "hi", problems) or 0,
         _number(said, "u", problems),
+        _number(said, "ov", problems, AMOUNT_NANOS_MAX) or 0,
     )
     return row, ("; ".join(problems) if problems else None)
 

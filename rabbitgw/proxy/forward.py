@@ -86,7 +86,9 @@ class Forwarder:
             failure = self._failure(outcome, relay, slices)
             verdict = await judge(outcome, relay, admitted.call)
         except UpstreamError as error:
-            failure = error
+            failure = error.with_traceback(
+                None
+            )  # which would keep the call until the next garbage collection
         except Exception as error:
             failure = self._unexpected(admitted, error)
         except asyncio.CancelledError:
@@ -261,19 +263,21 @@ class Forwarder:
         """The charge and its usage event; without usage, the release and its."""
         code = (verdict.error_code if verdict else None) or (failure.code if failure else None)
         usage = verdict.usage if verdict else None
+        bill = charge(admitted.price, usage, self._prices.book) if usage is not None else None
+        quote, hold = admitted.quote, admitted.hold
         payload = events.payload(
             admitted.facts,
             usage,
             attempts=relay.attempts if relay is not None else 0,
             first_byte_ms=relay.first_byte_ms if relay is not None else None,
             finished_ms=clock.now_ms(),
-            shortfall_nanos=admitted.quote.shortfall_nanos(admitted.hold) if usage is not None else 0,
+            shortfall_nanos=quote.shortfall_nanos(hold) if bill is not None else 0,
+            excess_nanos=quote.excess_nanos(admitted.call, hold, bill.cost_nanos) if bill is not None else 0,
             upstream_model=relay.reader.model if relay is not None else None,
             error_code=code,
         )
-        if verdict is None or usage is None:
+        if verdict is None or bill is None:
             return _End("released", 0, payload, code, None)
-        bill = charge(admitted.price, usage, self._prices.book)
         if bill.unpriced:
             telemetry.warn("unpriced_parts", request_id=admitted.ask.request_id, parts=bill.unpriced)
         return _End(verdict.status, bill.cost_nanos, payload, code, usage)

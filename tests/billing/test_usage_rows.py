@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rabbitgw.billing.events import payload, ticket
+from rabbitgw.billing.usage import Usage
 from rabbitgw.billing.usage_rows import Fold, StreamId, UsageRow, parse_windows
+from rabbitgw.money import AMOUNT_NANOS_MAX
 
 ID = "01930000-0000-7000-8000-000000000001"
 GOOD = {
@@ -67,6 +70,27 @@ def test_every_field_of_an_event_is_in_its_row() -> None:
     assert row.tools == '{"web_search_requests":2}'
     assert row.per_model == '[{"m":"mini","in":1,"out":2}]'
     assert (row.late, row.expired_nanos, row.expired_position, row.error_code) == (False, 0, None, None)
+
+
+def test_what_a_stream_cost_beyond_its_hold_goes_through_an_event() -> None:
+    facts = ticket(
+        key_id=7, caller_request_id=None, model="gpt", dialect="openai-chat", price_version=3, admitted_ms=1,
+        streamed=True,
+    )  # fmt: skip
+    ends: dict[str, Any] = {"attempts": 1, "first_byte_ms": 2, "finished_ms": 3}
+    beyond = payload(facts, Usage(input_tokens=1, output_tokens=2), excess_nanos=1_744_000_000, **ends)
+    within = payload(facts, Usage(input_tokens=1, output_tokens=2), **ends)
+    assert b'"ov":1744000000' in beyond
+    assert b'"ov"' not in within
+    assert (only_row({"p": beyond}).streamed, only_row({"p": beyond}).excess_nanos) == (True, 1_744_000_000)
+    assert only_row({"p": within}).excess_nanos == 0
+
+
+@pytest.mark.parametrize("said", ["-1", "1.5", '"7"', "true", str(AMOUNT_NANOS_MAX + 1)])
+def test_an_excess_that_is_no_amount_is_told_and_the_call_charged(said: str) -> None:
+    folded = fold({"p": f'{{"ov":{said}}}'})
+    assert (folded.rows[ID].charge_nanos, folded.rows[ID].excess_nanos) == (120, 0)
+    assert [(dead.reason, dead.charged) for dead in folded.dead] == [("ov is no count", True)]
 
 
 def test_an_expiry_and_its_late_end_are_one_row() -> None:
