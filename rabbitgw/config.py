@@ -114,7 +114,10 @@ class Settings(BaseSettings):
         "cancel", "RABBITGW_CLIENT_GONE", help="a caller left mid-stream: cancel upstream, or drain it"
     )
     client_stall_timeout_s: float = setting(
-        60.0, "RABBITGW_CLIENT_STALL_TIMEOUT_S", help="a client that takes nothing this long has left", gt=0
+        60.0,
+        "RABBITGW_CLIENT_STALL_TIMEOUT_S",
+        help="a client that takes nothing, or sends nothing of its body, this long has left",
+        gt=0,
     )
     balance_status: int = setting(
         429, "RABBITGW_BALANCE_STATUS", help="HTTP status of an empty wallet on OpenAI routes: 429 or 402"

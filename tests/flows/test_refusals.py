@@ -123,16 +123,43 @@ async def test_the_callers_request_id_goes_in_out_and_upstream(house: House, ups
     assert (await house.post(BODY, **{"x-request-id": "x" * 129})).headers["x-request-id"] != "x" * 129
 
 
-async def test_nothing_of_ours_and_nothing_unknown_goes_upstream(
+async def test_upstream_sees_our_key_and_of_the_callers_headers_those_that_choose_the_form(
     house: House, upstream: FakeUpstream
 ) -> None:
-    await house.post(
-        BODY, **{"x-litellm-customer-id": "someone", "cookie": "a=b", "x-forwarded-for": "1.2.3.4"}
-    )
+    private = {
+        "cookie": "a=b",
+        "x-forwarded-for": "1.2.3.4",
+        "forwarded": "for=1.2.3.4",
+        "user-agent": "curl",
+        "openai-organization": "org-1",
+        "openai-project": "proj_1",
+        "x-stainless-lang": "python",
+        "authorization-extra": "x",
+        "x-api-key": house.secret,
+    }
+    passed = {"openai-beta": "assistants=v2", "anthropic-beta": "a,b", "anthropic-version": "2023-06-01"}
+    assert (await house.post(BODY, **private, **passed)).status == 200
     sent = upstream.requests[-1]
     assert sent.header("authorization") == "Bearer sk-upstream"
-    for name in ("x-litellm-customer-id", "cookie", "x-forwarded-for", "x-api-key"):
-        assert sent.header(name) is None
+    assert {name: sent.header(name) for name in passed} == passed
+    assert {name for name in private if sent.header(name) is not None} == set()
+    assert house.secret not in str(sent.headers)
+
+
+@pytest.mark.parametrize("header", ["x-litellm-customer-id", "X-LiteLLM-Tags", "x-litellm-unheard-of"])
+async def test_a_header_that_would_route_inside_litellm_is_refused(
+    house: House, upstream: FakeUpstream, header: str
+) -> None:
+    error = await refused(house, upstream, **{header: "someone"})
+    assert (error["status"], error["code"], error["param"]) == (400, "invalid_request", header.lower())
+    await assert_books_balance(house)
+
+
+async def test_a_header_that_would_route_is_said_only_to_who_has_a_key(
+    house: House, upstream: FakeUpstream
+) -> None:
+    error = await refused(house, upstream, **{"x-litellm-tags": "a", "authorization": "Bearer "})
+    assert (error["status"], error["code"]) == (401, "invalid_api_key")
 
 
 @pytest.mark.parametrize(
@@ -177,19 +204,3 @@ async def test_upstreams_refusal_is_released_and_mapped(
     assert (bill["status"], bill["cost_nanos"]) == ("released", 0)
     assert (await house.wallet())["balance_nanos"] == 10_000_000_000
     await assert_books_balance(house)
-
-
-@pytest.mark.parametrize(
-    "path", ["/v1/embeddings", "/v1/responses", "/v1/images/generations", "/v1/completions"]
-)
-async def test_a_path_without_a_price_is_not_passed_free(
-    house: House, upstream: FakeUpstream, path: str
-) -> None:
-    reply = await house.post(BODY, path=path)
-    assert (reply.status, reply.json()["error"]["code"]) == (404, "endpoint_not_priced")
-    assert upstream.requests == []
-
-
-async def test_an_unsold_path_of_the_other_dialect_is_refused_in_its_shape(house: House) -> None:
-    reply = await house.post(BODY, path="/v1/messages")
-    assert (reply.status, reply.json()["error"]["type"]) == (404, "not_found_error")
