@@ -136,7 +136,7 @@ class Forwarder:
 
         relay = Relay(client, reader, slices, loop.create_future(), loop.create_future(), start)
         if slices is not None:
-            slices.bind(relay.resume_for_money, lambda: relay.stop(Outcome.SPENT))
+            slices.bind(relay.resume_for_money, relay.money_ended)
             if hidden:
                 self._hiding[relay] = slices
         client.bind(relay.on_drained, lambda: self._client_left(relay))

@@ -186,6 +186,13 @@ class Relay:
             self._conclude()
         self._update_reading()
 
+    def money_ended(self) -> None:
+        """No more can be held. An answer that has had its finish chunk is read on: what it cost is stated behind it."""
+        if self.stream is not None and self.stream.finish_seen:
+            self.resume_for_money()
+        else:
+            self.stop(Outcome.SPENT)
+
     def stop(self, outcome: Outcome) -> None:
         """End the answer from our side: the client left, or the money is spent."""
         if not self.outcome.done():

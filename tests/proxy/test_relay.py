@@ -97,6 +97,25 @@ async def test_what_the_hold_does_not_cover_waits_and_goes_on_when_it_does() -> 
     assert not played.line.paused
 
 
+async def test_money_that_ends_behind_the_finish_chunk_ends_nothing() -> None:
+    played = Played()
+    relay = played.begin()
+    relay.on_body(WORD * 3 + event(finish="stop"))
+    relay.money_ended()
+    assert (played.outcome, played.line.aborted) == (None, False)
+    relay.on_body(usage_event(5, 3) + DONE)
+    assert played.outcome is Outcome.WHOLE
+    assert relay.reader.usage is not None
+
+
+async def test_money_that_ends_before_the_finish_chunk_ends_the_answer() -> None:
+    played = Played(tokens=1)
+    relay = played.begin()
+    relay.on_body(WORD * 3 + event(finish="stop"))
+    relay.money_ended()
+    assert (played.outcome, played.line.aborted) == (Outcome.SPENT, True)
+
+
 async def test_nothing_more_passes_while_money_is_short_even_if_nothing_was_kept() -> None:
     played = Played(tokens=1)
     relay = played.begin()
