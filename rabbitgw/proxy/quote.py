@@ -96,7 +96,7 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
         raise ModelNotPriced(
             f"the model {call.model!r} has no price for: {', '.join(missing)}", field=field_of(missing[0])
         )
-    tools = TOOL_LIST_TOKENS if call.body.get("tools") else 0
+    tools = TOOL_LIST_TOKENS if call.body.get("tools") or call.body.get("functions") else 0
     per_byte_milli = settings.input_tokens_per_kilobyte
     text_bytes = call.body_bytes - call.media_bytes
     rate = 0

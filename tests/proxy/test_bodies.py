@@ -250,11 +250,21 @@ def test_media_of_messages_are_counted_inside_tool_results_too() -> None:
 @pytest.mark.parametrize(
     ("dialect", "fields", "parts", "uses"),
     [
-        (CHAT, {"tools": [{"type": "function"}, {"type": "custom"}, {}]}, [], {}),
+        (
+            CHAT,
+            {
+                "tools": [
+                    {"type": "function", "function": {"name": "f"}},
+                    {"type": "custom", "custom": {"name": "g"}},
+                ]
+            },
+            [],
+            {},
+        ),
         (CHAT, {"web_search_options": {}}, ["tool:web_search_requests"], {"web_search_requests": 10}),
         (
             RESPONSES,
-            {"tools": [{"type": "web_search_preview_2025_03_11"}, {"type": "function"}]},
+            {"tools": [{"type": "web_search_preview_2025_03_11"}, {"type": "function", "name": "f"}]},
             ["tool:web_search_requests"],
             {"web_search_requests": 10},
         ),

@@ -9,11 +9,18 @@ from __future__ import annotations
 from typing import Final
 
 from rabbitgw.errors import RequestInvalid
-from rabbitgw.proxy.bodies.media import Found, content_parts, member, parts_of, read_block
+from rabbitgw.proxy.bodies.media import Found, content_parts, member, parts_of, parts_or_one, read_part
 from rabbitgw.proxy.bodies.openai_chat import read_tier
 from rabbitgw.proxy.bodies.shape import Shape
 from rabbitgw.proxy.bodies.tools import add_uses, priced_name, read_tools
-from rabbitgw.proxy.call import Call, optional, optional_count, output_limit, stored_object
+from rabbitgw.proxy.call import (
+    Call,
+    no_stored_object,
+    optional,
+    optional_count,
+    output_limit,
+    stored_object,
+)
 
 FAST: Final = "fast"
 THINKING_TOKENS_MAX: Final = 10_000_000
@@ -33,6 +40,10 @@ _PRICED: Final = frozenset(
         "container",
         "mcp_servers",
         "user",
+        "thread",
+        "diagnostics",
+        "compaction",
+        "context_management",
     }
 )
 
@@ -80,12 +91,14 @@ def _read_prompt(call: Call) -> None:
     own_skills = [one for one in parts_of(member(container, "skills")) if one.get("type") != "anthropic"]
     if isinstance(container, str) or member(container, "id") is not None or own_skills:
         raise stored_object("container")
+    no_stored_object(body, "thread")  # a conversation that the provider keeps
+    if member(body.get("diagnostics"), "previous_message_id") is not None:
+        raise stored_object("diagnostics.previous_message_id")
     found = Found()
     for block in content_parts(messages):
-        read_block(block, found)
-        if block.get("type") == "tool_result":
-            for inner in parts_of(block.get("content")):
-                read_block(inner, found)
+        read_part(block, found, "messages.content")
+    for block in parts_or_one(body.get("system")):
+        read_part(block, found, "system")
     found.write(call)
 
 

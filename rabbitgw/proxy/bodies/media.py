@@ -1,6 +1,8 @@
 """The parts of a prompt that are no text: bounded by what they are, not by the bytes they take in the body.
 
-A malformed part is upstream's to judge. An id of a file that is stored at the provider is refused: see call.py.
+Parts of every dialect are read in each of them, as LiteLLM carries those of one into another. A malformed part is
+upstream's to judge. An id of a file that is stored at the provider is refused: see call.py. So are tools that stand in
+a prompt instead of in `tools`, where their price is looked up.
 """
 
 from __future__ import annotations
@@ -9,9 +11,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from rabbitgw.billing.hold_bounds import Media
+from rabbitgw.errors import RequestInvalid
+from rabbitgw.proxy.bodies.links import FORMATS, ends_as_file, head_of, is_image_format, is_web, links_in
 from rabbitgw.proxy.call import Call, stored_object
 
 _FILE_HOLDERS: Final = ("file", "source", "image_url", "image_file", "document")
+# Whose words may hold a URL that nobody opens; kinds that end so, too.
+_WORDS: Final = frozenset(
+    {
+        *("text", "refusal", "thinking", "redacted_thinking", "compaction", "fallback", "mcp_tool_listing"),
+        *("tool_addition", "tool_removal", "tool_reference", "tool_call", "function_call"),
+    }
+)
+_WORDS_ENDS: Final = ("_text", "_use", "_result", "_error", "_output", "_call")
+_TOOL_REFERENCES: Final = frozenset({"tool_reference", "mcp_tool_reference", "mcp_toolset_reference"})
 
 
 class Found:
@@ -23,21 +36,49 @@ class Found:
         self.images = self.audio_bytes = self.file_bytes = self.linked_files = 0
         self.inline_bytes = 0  # of images
 
-    def image(self, source: Any) -> None:
-        """`source`: a data URL, another URL, or base64."""
-        self.images += 1
-        if isinstance(source, str) and not source.startswith(("http://", "https://")):
-            self.inline_bytes += len(source)
+    def image(self, source: Any, where: str, *, stated: Any = None, bare: bool = False) -> None:
+        """`source`: a data URL or another; base64 only where `bare`. `stated`: the format that the caller names.
 
-    def audio(self, data: Any) -> None:
-        self.audio_bytes += len(data) if isinstance(data, str) else 0
+        Raises: RequestInvalid for a stored object.
+        """
+        if not isinstance(source, str) or not source:
+            self.images += 1
+        elif is_web(source, where):
+            if is_image_format(stated) and not ends_as_file(source):
+                self.images += 1
+            else:
+                self.linked_files += 1
+        else:
+            is_url = head_of(source).startswith("data:")
+            if not is_url and not bare:
+                raise stored_object(where)
+            if is_image_format(stated) and (not is_url or head_of(source).startswith("data:image/")):
+                self.images += 1
+                self.inline_bytes += len(source)
+            else:
+                self.file_bytes += len(source)
 
-    def file(self, data: Any) -> None:
-        """`data`: base64 or a data URL; None for a file that is only linked."""
-        if isinstance(data, str) and data:
+    def audio(self, data: Any, where: str) -> None:
+        """Raises: RequestInvalid for a stored object."""
+        if not isinstance(data, str):
+            return
+        if is_web(data, where):
+            self.linked_files += 1
+        else:
+            self.audio_bytes += len(data)
+
+    def file(self, data: Any, where: str) -> None:
+        """`data`: base64 or a URL; None for a file that is only linked. Raises: RequestInvalid for a stored object."""
+        if isinstance(data, str) and data and not is_web(data, where):
             self.file_bytes += len(data)
         else:
             self.linked_files += 1
+
+    def links(self, value: Any, where: str) -> int:
+        """How many files are linked anywhere in `value`. Raises: RequestInvalid for a stored object."""
+        count = sum(is_web(link, where) for link in links_in(value))
+        self.linked_files += count
+        return count
 
     def write(self, call: Call) -> None:
         call.media = Media(
@@ -54,12 +95,22 @@ def parts_of(value: Any) -> Iterable[dict[str, Any]]:
     return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else ()
 
 
+def parts_or_one(value: Any) -> Iterable[dict[str, Any]]:
+    return [value] if isinstance(value, dict) else parts_of(value)
+
+
 def content_parts(messages: list[Any]) -> Iterator[dict[str, Any]]:
-    """The content parts of messages whose content is a list."""
+    """The content parts of messages whose content is no plain text. Raises: RequestInvalid for tools in a message."""
     for message in messages:
-        content = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(message, dict):
+            continue
+        if message.get("tools"):
+            raise declared_tools("messages.tools")
+        content = message.get("content")
         if isinstance(content, list):
             yield from (part for part in content if isinstance(part, dict))
+        elif isinstance(content, dict):
+            yield content
 
 
 def member(value: Any, name: str) -> Any:
@@ -78,19 +129,78 @@ def refuse_stored_file(part: dict[str, Any], where: str) -> None:
             raise stored_object(f"{where}.{name}.file_id")
 
 
-def read_block(block: dict[str, Any], found: Found) -> None:
-    """A block of Anthropic's. Raises: RequestInvalid for a stored file."""
-    kind = block.get("type")
-    refuse_stored_file(block, "messages.content")
-    if kind not in ("image", "document"):
-        return
+def declared_tools(where: str) -> RequestInvalid:
+    return RequestInvalid(f"{where}: tools are declared in `tools` alone", field=where)
+
+
+def refuse_declared_tools(part: dict[str, Any], where: str) -> None:
+    """Raises: RequestInvalid when a part brings a tool of its own; it may refer to one in `tools`."""
+    if part.get("tool_changes"):
+        raise declared_tools(f"{where}.tool_changes")
+    tool = part.get("tool")
+    if part.get("type") == "tool_addition" and (
+        member(tool, "type") not in _TOOL_REFERENCES or member(tool, "definition") is not None
+    ):
+        raise declared_tools(f"{where}.tool")
+
+
+def read_part(part: dict[str, Any], found: Found, where: str) -> None:
+    """A content part of any dialect, and what stands inside it. Raises: RequestInvalid naming the member at fault."""
+    kind = part.get("type")
+    refuse_stored_file(part, where)
+    refuse_declared_tools(part, where)
+    if kind in ("image_url", "input_image", "computer_screenshot"):
+        data = part.get("image_url")
+        stated = next((part_format for part_format in map(_format_of, (data, part)) if part_format), None)
+        url = member(data, "url") if isinstance(data, dict) else data
+        found.image(url, f"{where}.image_url", stated=stated)
+    elif kind == "input_audio":
+        found.audio(member(part.get("input_audio"), "data"), f"{where}.input_audio")
+    elif kind in ("file", "input_file"):
+        _read_file(part, found, where)
+    elif kind in ("image", "document"):
+        _read_source(part, found, where)
+    elif not isinstance(kind, str) or (kind not in _WORDS and not kind.endswith(_WORDS_ENDS)):
+        found.links(
+            {name: value for name, value in part.items() if name != "content"}, f"{where}.{kind}"[:64]
+        )
+    for inner in parts_or_one(part.get("content")):
+        read_part(inner, found, where)
+
+
+def _format_of(holder: Any) -> Any:
+    return next((stated for name in FORMATS if (stated := member(holder, name))), None)
+
+
+def _read_file(part: dict[str, Any], found: Found, where: str) -> None:
+    held = part.get("file")
+    if member(held, "id") is not None:
+        raise stored_object(f"{where}.file.id")
+    data = member(held, "file_data") or part.get("file_data")
+    named = [part.get("file_url"), held if isinstance(held, str) else None]
+    named += [value for name, value in held.items() if name != "file_data"] if isinstance(held, dict) else []
+    linked = found.links(named, f"{where}.file")
+    if data or not linked:
+        found.file(data, f"{where}.file_data")
+
+
+def _read_source(block: dict[str, Any], found: Found, where: str) -> None:
+    """An image or document of Anthropic's, as base64, a link, text or further blocks."""
     source = block.get("source")
-    if kind == "image":
-        found.image(member(source, "data") or member(source, "url"))
-    elif member(source, "type") == "base64":
-        found.file(member(source, "data"))
-    elif member(source, "type") == "url":
-        found.file(None)
-    elif member(source, "type") == "content":
-        for inner in parts_of(member(source, "content")):
-            read_block(inner, found)
+    if not isinstance(source, dict):
+        found.links(block, where)
+    kind, data, url = member(source, "type"), member(source, "data"), member(source, "url")
+    where += ".source"
+    if block.get("type") == "image":
+        stated = _format_of(source)
+        if data or not url:
+            found.image(data, where, stated=stated, bare=True)
+        if url:
+            found.image(url, where, stated=stated)
+        return
+    if kind == "base64":
+        found.file(data, where)
+    if url or kind == "url":
+        found.file(url, where)
+    for inner in parts_or_one(member(source, "content")):
+        read_part(inner, found, where.removesuffix(".source"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rabbitgw.errors import RequestInvalid
+from rabbitgw.proxy.call import stored_object
 
 SHOWN_CHARS_MAX: Final = 64  # a caller may make up a name as long as the body
 # By these LiteLLM lets a request choose credentials, routes or bookkeeping: ours to decide.
@@ -46,21 +47,28 @@ ROUTING_FIELDS: Final = frozenset(
         "max_retries",
         "model_alias_map",
         "model_config",
+        "model_id",
         "model_info",
         "model_list",
+        "models",
         "no-log",
         "num_retries",
         "organization",
+        "plugins",
         "preset_cache_key",
         "prompt_id",
         "prompt_label",
         "prompt_variables",
         "prompt_version",
+        "provider",
+        "provider_specific_header",
+        "provider_specific_headers",
         "proxy_server_request",
         "region_name",
         "request_timeout",
         "retry_policy",
         "retry_strategy",
+        "route",
         "router_settings_override",
         "routing_strategy",
         "rust",
@@ -73,6 +81,7 @@ ROUTING_FIELDS: Final = frozenset(
         "tenant_id",
         "text_completion",
         "timeout",  # upstream would give up an answer that the provider goes on to bill
+        "transforms",
         "turn_off_message_logging",
         "use_chat_completions_api",
         "use_in_pass_through",
@@ -114,8 +123,20 @@ _COSTLY: Final = frozenset(
         *("tools", "web_search_options", "mcp_servers", "container", "modalities", "audio", "prediction"),
         *("service_tier", "speed", "inference_geo"),
         *("background", "previous_response_id", "conversation", "prompt", "vector_store_ids"),
+        *("thread", "diagnostics", "cached_content", "connectors"),
+        *("compaction", "context_management", "functions", "response_modalities", "performance_config"),
+        *("search_parameters", "enable_search", "prompt_cache_options"),
     }
 )
+
+
+def squeezed(name: str) -> str:
+    """Lower case without what parts the words: one form for the snake and the camel of a name."""
+    return name.casefold().replace("_", "").replace("-", "")
+
+
+_ROUTING_SQUEEZED: Final = frozenset(map(squeezed, ROUTING_FIELDS))
+_COSTLY_SQUEEZED: Final = frozenset(map(squeezed, _COSTLY))
 
 
 def check_names(body: dict[str, Any], own: frozenset[str]) -> None:
@@ -129,11 +150,34 @@ def check_names(body: dict[str, Any], own: frozenset[str]) -> None:
         folded = name.casefold()
         if folded in own:
             raise RequestInvalid(f"unknown field {name!r}: did you mean {folded!r}?", field=name)
-        if folded in ROUTING_FIELDS or folded.startswith(ROUTING_PREFIXES):
-            shown = name[:SHOWN_CHARS_MAX]
+        bare = squeezed(name)
+        shown = name[:SHOWN_CHARS_MAX]
+        if bare in _ROUTING_SQUEEZED or folded.startswith(ROUTING_PREFIXES):
             raise RequestInvalid(f"{shown}: routing is the gateway's; leave this field out", field=shown)
-        if folded in _COSTLY and value is not None:
-            raise RequestInvalid(f"{name}: no field of this API; leave it out", field=name)
+        if bare in _COSTLY_SQUEEZED and value is not None:
+            raise RequestInvalid(f"{shown}: no field of this API; leave it out", field=shown)
+
+
+def check_members(body: dict[str, Any]) -> None:
+    """Members of known fields that cost unseen or name a stored object. Raises: RequestInvalid naming the field.
+
+    To sum up the context is a further turn of the model, which no hold covers; to clear it is none.
+    """
+    if body.get("compaction") is not None:
+        raise RequestInvalid("compaction: a turn that sums up the context is not sold", field="compaction")
+    managed = body.get("context_management")
+    edits = managed.get("edits") or [] if isinstance(managed, dict) else managed or []
+    if (isinstance(managed, dict) and not managed.keys() <= {"edits"}) or not (
+        isinstance(edits, list) and all(_clears(edit) for edit in edits)
+    ):
+        raise RequestInvalid("context_management: only edits that clear are sold", field="context_management")
+    options = body.get("prompt_cache_options")
+    if isinstance(options, dict) and options.get("comparison_response_id") is not None:
+        raise stored_object("prompt_cache_options.comparison_response_id")
+
+
+def _clears(edit: Any) -> bool:
+    return isinstance(edit, dict) and str(edit.get("type")).startswith("clear_")
 
 
 def check_metadata(metadata: dict[str, Any], *, anthropic: bool) -> None:

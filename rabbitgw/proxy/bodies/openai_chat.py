@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rabbitgw.errors import RequestInvalid
-from rabbitgw.proxy.bodies.media import Found, content_parts, member, read_block, refuse_stored_file
+from rabbitgw.proxy.bodies.media import Found, content_parts, member, read_part
 from rabbitgw.proxy.bodies.shape import Shape, mark_openai
-from rabbitgw.proxy.bodies.tools import USES_MAX, add_uses, priced_name, read_tools
+from rabbitgw.proxy.bodies.tools import USES_MAX, add_uses, priced_name, read_functions, read_tools
 from rabbitgw.proxy.call import Call, optional, optional_count, output_limit, stored_object
 
 CHOICES_MAX: Final = 128
@@ -34,6 +34,9 @@ _PRICED: Final = frozenset(
         "audio",
         "prediction",
         "prompt_cache_retention",
+        "prompt_cache_options",
+        "functions",
+        "context_management",
     }
 )
 
@@ -49,6 +52,7 @@ def read_chat(call: Call) -> None:
     read_tier(call)
     if body.get("tools") is not None:
         read_tools(call)
+    read_functions(call)
     modalities: Any = body.get("modalities")
     if body.get("audio") or (isinstance(modalities, list) and "audio" in modalities):
         call.parts.append("audio_output")
@@ -73,26 +77,18 @@ def read_stream(call: Call) -> None:
 def read_tier(call: Call) -> None:
     call.tier = priced_name(call.body, "service_tier")
     if call.tier is not None:
+        if call.tier.strip().casefold().startswith("batch"):
+            raise RequestInvalid("service_tier: answers are given while you wait", field="service_tier")
         call.parts.append(f"service_tier:{call.tier}")
 
 
 def read_media(call: Call, messages: list[Any]) -> None:
     found = None
     for part in content_parts(messages):
-        kind = part.get("type")
-        if kind == "text":
+        if part.get("type") == "text":
             continue
-        refuse_stored_file(part, "messages.content")
         found = found or Found()
-        if kind == "image_url":
-            data = part.get("image_url")
-            found.image(member(data, "url") if isinstance(data, dict) else data)
-        elif kind == "input_audio":
-            found.audio(member(part.get("input_audio"), "data"))
-        elif kind == "file":
-            found.file(member(part.get("file"), "file_data"))
-        else:
-            read_block(part, found)  # LiteLLM takes Anthropic's documents here too
+        read_part(part, found, "messages.content")  # LiteLLM takes Anthropic's documents here too
     if found is not None:
         found.write(call)
     for message in messages:  # an earlier spoken answer may be named by its id

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rabbitgw.errors import RequestInvalid
-from rabbitgw.proxy.bodies.media import Found, member, parts_of, refuse_stored_file
+from rabbitgw.proxy.bodies.media import Found, declared_tools, parts_of, parts_or_one, read_part
 from rabbitgw.proxy.bodies.openai_chat import LONG_RETENTIONS, read_tier
 from rabbitgw.proxy.bodies.shape import Shape, mark_openai
-from rabbitgw.proxy.bodies.tools import read_tools
+from rabbitgw.proxy.bodies.tools import is_stored_environment, read_tools
 from rabbitgw.proxy.call import Call, no_stored_object, optional, output_limit, stored_object
 
 _PRICED: Final = frozenset(
@@ -36,6 +36,8 @@ _PRICED: Final = frozenset(
         "conversation",
         "prompt",
         "prompt_cache_retention",
+        "prompt_cache_options",
+        "context_management",
     }
 )
 
@@ -71,21 +73,27 @@ def _read_item(item: dict[str, Any], found: Found) -> None:
     if kind == "image_generation_call":
         if item.get("result") is None:
             raise stored_object("input.image_generation_call")
-        found.image(item["result"])
+        found.image(item["result"], "input.image_generation_call", bare=True)
+    if kind == "reasoning" and item.get("id") is not None and not _carries_thought(item):
+        raise stored_object("input.reasoning")
+    if kind == "code_interpreter_call" and item.get("container_id") is not None:
+        raise stored_object("input.container_id")
+    if is_stored_environment(item.get("environment")):
+        raise stored_object("input.environment")
+    if kind == "additional_tools" or (item.get("tools") and kind != "mcp_list_tools"):
+        raise declared_tools("input.tools")
+    if kind == "compaction_trigger":
+        raise RequestInvalid("input: a turn that sums up the input is not sold", field="input")
     for holder in (item.get("content"), item.get("output")):
-        for part in [holder] if isinstance(holder, dict) else parts_of(holder):
-            _read_part(part, found)
+        for part in parts_or_one(holder):
+            read_part(part, found, "input.content")
 
 
-def _read_part(part: dict[str, Any], found: Found) -> None:
-    kind = part.get("type")
-    refuse_stored_file(part, "input.content")
-    if kind in ("input_image", "computer_screenshot"):
-        found.image(part.get("image_url"))
-    elif kind == "input_file":
-        found.file(part.get("file_data"))
-    elif kind == "input_audio":
-        found.audio(member(part.get("input_audio"), "data"))
+def _carries_thought(item: dict[str, Any]) -> bool:
+    """Else the provider looks it up by its id; a summary is not what was thought."""
+    return bool(item.get("encrypted_content")) or any(
+        part.get("text") for part in parts_of(item.get("content"))
+    )
 
 
 RESPONSES_BODY: Final = Shape(_PRICED, read_responses, mark_openai)

@@ -13,7 +13,7 @@ import orjson
 
 from rabbitgw.errors import RequestInvalid
 from rabbitgw.proxy.bodies.anthropic_messages import COUNT_TOKENS_BODY, MESSAGES_BODY
-from rabbitgw.proxy.bodies.names import check_metadata, check_names
+from rabbitgw.proxy.bodies.names import check_members, check_metadata, check_names
 from rabbitgw.proxy.bodies.openai_chat import CHAT_BODY
 from rabbitgw.proxy.bodies.openai_completions import COMPLETIONS_BODY
 from rabbitgw.proxy.bodies.openai_embeddings import EMBEDDINGS_BODY
@@ -54,6 +54,7 @@ def parse_call(dialect: Dialect, raw: bytes) -> Call:
     shape = SHAPES[dialect.name]
     body = parse_object(raw)
     check_names(body, shape.priced_fields)
+    check_members(body)
     model = body.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= MODEL_CHARS_MAX:
         raise RequestInvalid(
