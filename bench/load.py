@@ -142,7 +142,9 @@ class Link(asyncio.Protocol):
         self._first_ns = 0
         self._chunks = 0
         self._body = b""
-        self._last = b""  # bytes: a stream that the gateway ends with an error has all its chunks, and no [DONE]
+        self._last = (
+            b""  # bytes: a stream that the gateway ends with an error has all its chunks, and no [DONE]
+        )
         self._cut = b""  # the end of a read that a stamp may have begun in
         self.transport.write(request)
 
