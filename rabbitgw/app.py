@@ -40,6 +40,7 @@ from rabbitgw.errors import InvariantBroken, SettingInvalid
 from rabbitgw.listening import Listener
 from rabbitgw.proxy.catalog import Catalog
 from rabbitgw.proxy.front import Front
+from rabbitgw.proxy.front_sweep import Sweep
 from rabbitgw.proxy.serve import Service
 from rabbitgw.proxy.upstream import Upstream
 from rabbitgw.redis_link import RedisLink
@@ -134,6 +135,7 @@ class Gateway:
         catalog = Catalog(self._upstream, settings.litellm_master_key.get_secret_value())
         self._service = Service(settings, self._keyring, self._prices, till, self._upstream, catalog)
         self._front = Front(self._service)
+        self._sweep = Sweep(settings.client_stall_timeout_s)
         app = web.Application(client_max_size=settings.body_bytes_max, middlewares=[json_errors])
         app.add_routes(self._front.routes())
         app.add_routes(
@@ -217,6 +219,8 @@ class Gateway:
             except TimeoutError:
                 metrics.TICK_LATE.set(max(0.0, clock.monotonic_s() - began_s - TICK_S))
                 self._service.tick()
+                if self._runner.server is not None:
+                    self._sweep.look(door.transport for door in self._runner.server.connections)
                 self.scrape.tick()
 
     def _show(self) -> None:

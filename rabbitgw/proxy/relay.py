@@ -198,6 +198,7 @@ class Relay:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
             self.abort()
+            self._read_rest()
 
     def abort(self) -> None:
         self._aborted = True
@@ -230,12 +231,7 @@ class Relay:
 
     def _conclude(self) -> None:
         """All that upstream sent has been passed on. A reader that fails here must not leave the call open."""
-        try:
-            rest = self.reader.end()  # of a stream: a last event that nothing terminated may state the usage
-        except Exception as error:
-            telemetry.error("invariant_broken", exc=error)
-            self.error = self.error or UpstreamGarbled("upstream's answer could not be read")
-            rest = b""
+        rest = self._read_rest()
         if self.error is not None:
             self._resolve(Outcome.BROKE)
             return
@@ -244,6 +240,15 @@ class Relay:
         if self.stream is None:
             self.client.hold_back()
         self._resolve(Outcome.WHOLE)
+
+    def _read_rest(self) -> bytes:
+        """Of a stream: a last event that nothing terminated, which may state the usage, or be much of the answer."""
+        try:
+            return self.reader.end()
+        except Exception as error:
+            telemetry.error("invariant_broken", exc=error)
+            self.error = self.error or UpstreamGarbled("upstream's answer could not be read")
+            return b""
 
     def _pass(self, piece: bytes) -> bool:
         """Give a piece to the reader and what it lets go to the client. False: the money held is used up."""

@@ -142,6 +142,18 @@ class Framer:
         """The whole data lines of the event under way; empty for a large one."""
         return b"\n".join(self._data)
 
+    @property
+    def under_way(self) -> int:
+        """Bytes of the event under way so far, of its line under way too; 0 between events."""
+        if self.pending_start is not None:
+            return self.offset - self.pending_start
+        return self.offset - self._line_start if self.starts_field() else 0
+
+    def data_head(self, size: int) -> bytes:
+        """The first bytes of the data line under way; empty when there is none."""
+        line = bytes(self._line[: size + 6])
+        return line[5:].lstrip(b" ") if line.startswith(b"data:") else b""
+
     def starts_field(self) -> bool:
         """The line under way has begun and is no comment."""
         return bool(self._line) and self._line[0] != _COLON

@@ -49,7 +49,7 @@ async def judge(outcome: Outcome, relay: Relay, call: Call) -> Verdict:
     whole = outcome is Outcome.WHOLE and reader.error is None
     input_tokens = output_tokens = 0
     stated = reader.usage  # 10 us: once
-    if reader.delivered_any and (stated is None or not reader.output_stated):
+    if reader.delivered_any and (stated is None or not reader.input_stated or not reader.output_stated):
         input_tokens, output_tokens = await asyncio.to_thread(estimates, call, reader)
     usage = charged_usage(reader, stated, input_tokens=input_tokens, output_tokens=output_tokens, whole=whole)
     return Verdict(SETTLED if whole else PARTIAL, usage, error_code(outcome, relay))

@@ -38,15 +38,17 @@ speeches = pytest.mark.parametrize("speech", SPEECHES, ids=lambda speech: speech
 class Moment:
     """When a client leaves a stream of two deltas and more.
 
-    sent: what upstream has sent by then (None: not even a head); seen: how much less of it the client has by then.
-    deltas: how many it was given whole. over: from here on the answer is read to its end, whatever is set.
-    differs: dialects may charge this differently.
+    sent: what upstream has sent by then (None: not even a head); unseen: how much less of it the client has by then.
+    deltas: how many it was given whole. stated: the usage is there to be read.
+    over: from here on the answer is read to its end, whatever is set (a terminal frame that is all there is of an end:
+    once it is whole). differs: dialects may charge this differently.
     """
 
     sent: Callable[[Speech], bytes | None]
     deltas: int = 0
     unseen: int = 0
     over: bool = False
+    stated: bool = False
     differs: bool = False
 
 
@@ -66,7 +68,9 @@ MOMENTS = {
     "in the middle of an event": Moment(lambda s: two_deltas(s) + s.delta[:-20], deltas=2, differs=True),
     "after the finish chunk": Moment(lambda s: two_deltas(s) + s.finish, deltas=2, over=True, differs=True),
     # the line end of its last line is withheld, too
-    "in the terminal frame": Moment(all_but_the_end, deltas=2, unseen=1, over=True, differs=True),
+    "in the terminal frame": Moment(
+        all_but_the_end, deltas=2, unseen=1, over=True, stated=True, differs=True
+    ),
 }
 
 
@@ -96,9 +100,8 @@ async def test_a_client_that_leaves(house_with: Any, speech: Speech, moment: str
     when, gate = MOMENTS[moment], asyncio.Event()
     sent = when.sent(speech)
     seen = (sent or b"")[: len(sent or b"") - when.unseen][-12:] or b"\r\n\r\n"
-    # where the terminal frame is all there is, it counts only once it has come whole
     read_on = set_to == "drain" or (when.over and bool(speech.finish))
-    cost_nanos = STATED_NANOS if read_on else speech.part_nanos(when.deltas) if sent else 0
+    cost_nanos = STATED_NANOS if read_on or when.stated else speech.part_nanos(when.deltas) if sent else 0
     async with rude_house(house_with, playing(*steps_of(when, speech, gate)), client_gone=set_to) as (
         house,
         raw,

@@ -25,7 +25,8 @@ from rabbitgw.proxy.meter.reading import Kind, Reader
 _DELTA_LINE: Final = b"event: content_block_delta\ndata:"
 # Turns of the model that was asked for; every other kind may have a model of its own.
 _OWN_TURNS: Final = ("message", "compaction")
-_COUNTS: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+_INPUT_COUNTS: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_COUNTS: Final = (*_INPUT_COUNTS, "output_tokens")
 
 
 class AnthropicMessages(Reader):
@@ -91,7 +92,7 @@ class AnthropicMessages(Reader):
         self.take_names(document)
         self.take_error(document.get("error"))
         self._take_usage(document.get("usage"))
-        self.output_stated = bool(self._stated)
+        self.output_stated = stated(self._stated.get("output_tokens")) is not None
         self.finish_seen = True
         self.delivered_any = bool(document.get("content"))
 
@@ -100,6 +101,7 @@ class AnthropicMessages(Reader):
         for name, value in obj(usage).items():
             if value is not None:
                 self._stated[name] = value
+        self.input_stated = any(stated(self._stated.get(name)) is not None for name in _INPUT_COUNTS)
         self.tier = service_tier(obj(usage).get("service_tier")) or self.tier
         if obj(usage).get("speed") == "fast":
             self.tier = "fast"  # fast mode is sold at its own price, whatever the tier of capacity

@@ -67,6 +67,9 @@ class Metered(Protocol):
     """What a StreamReader and a PlainReader have in common."""
 
     @property
+    def input_stated(self) -> bool: ...
+
+    @property
     def output_stated(self) -> bool: ...
 
     @property
@@ -93,9 +96,13 @@ def charged_usage(
         return Usage(input_tokens=input_tokens, output_tokens=output_tokens, source=source)
     if not (whole or meter.delivered_any or stated.input_tokens or stated.output_tokens):
         return None  # LiteLLM opens Messages of an OpenAI model with zeros, before it knows anything
-    if meter.output_stated or not meter.delivered_any:
+    if not meter.delivered_any or (meter.input_stated and meter.output_stated):
         return stated if whole else replace(stated, source=PARTIAL)
-    return replace(stated, output_tokens=max(stated.output_tokens, output_tokens), source=source)
+    if not meter.input_stated:
+        stated = replace(stated, input_tokens=max(stated.input_tokens, input_tokens))
+    if not meter.output_stated:
+        stated = replace(stated, output_tokens=max(stated.output_tokens, output_tokens))
+    return replace(stated, source=source)
 
 
 def by_bytes(text: str) -> int:

@@ -89,6 +89,18 @@ def states_usage(usage: Any) -> bool:
     return any(stated(usage.get(name)) is not None for name in names)
 
 
+def states_output(usage: Object | None) -> bool:
+    """Whether the output can be told from a usage object: it is counted, or the total beside the input is."""
+    names = ("completion_tokens", "output_tokens", "total_tokens")
+    return usage is not None and any(stated(usage.get(name)) is not None for name in names)
+
+
+def states_input(usage: Object | None) -> bool:
+    """Whether the input is counted in a usage object."""
+    names = ("prompt_tokens", "input_tokens")
+    return usage is not None and any(stated(usage.get(name)) is not None for name in names)
+
+
 def openai_usage(
     usage: Object, *, service_tier: str | None = None, server_tools: dict[str, int] | None = None
 ) -> Usage:

@@ -15,7 +15,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from rabbitgw.billing.usage import Usage
-from rabbitgw.proxy.meter.numbers import Object, items, obj, openai_usage, states_usage, text
+from rabbitgw.proxy.meter.numbers import (
+    Object,
+    items,
+    obj,
+    openai_usage,
+    states_input,
+    states_output,
+    states_usage,
+    text,
+)
 from rabbitgw.proxy.meter.reading import Kind, Reader, is_null
 
 # A chunk that tells the caller more than usage is never cut, even when usage stands on it.
@@ -96,7 +105,9 @@ class OpenAIChat(Reader):
         self.model = self._fallback_model or self.model
         self._stated = _later(self._stated, document.get("usage"))
         self._stated_groq = _later(self._stated_groq, obj(document.get("x_groq")).get("usage"))
-        self.output_stated = bool(self._stated or self._stated_groq)
+        stated = self._stated or self._stated_groq
+        self.output_stated = states_output(stated)
+        self.input_stated = stated is None or states_input(stated)
 
     def _delivers(self, choice: Object) -> bool:
         """Any text in the delta: content, tool calls, reasoning, audio … but the role and LiteLLM's notes."""

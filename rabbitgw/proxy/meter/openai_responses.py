@@ -14,7 +14,18 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from rabbitgw.billing.usage import Usage
-from rabbitgw.proxy.meter.numbers import Object, count, items, obj, openai_usage, stated, states_usage, text
+from rabbitgw.proxy.meter.numbers import (
+    Object,
+    count,
+    items,
+    obj,
+    openai_usage,
+    stated,
+    states_input,
+    states_output,
+    states_usage,
+    text,
+)
 from rabbitgw.proxy.meter.reading import Kind, Reader
 
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
@@ -107,7 +118,8 @@ class OpenAIResponses(Reader):
         usage = response.get("usage")
         if states_usage(usage):
             self._stated = usage
-            self.output_stated = True
+            self.output_stated = states_output(usage)
+            self.input_stated = states_input(usage)
 
     def _take_items(self, output: list[Any]) -> None:
         for item in map(obj, output):

@@ -38,6 +38,7 @@ class Reader:
         "error",
         "finish_seen",
         "images",
+        "input_stated",
         "model",
         "output_stated",
         "tier",
@@ -59,6 +60,7 @@ class Reader:
         self.error: Object | None = None
         self.finish_seen = False
         self.delivered_any = False
+        self.input_stated = True  # False: usage was stated, and no count of the input in it
         self.output_stated = False  # the stated usage counts the whole output, not a placeholder for it
         self.images = 0
         self._named = False  # the first events, which name the model, are read
@@ -109,7 +111,11 @@ class Reader:
             return Kind.OUTPUT
         document = parse(data)
         if not isinstance(document, dict):
-            return Kind.OUTPUT if event.large else Kind.ASIDE
+            if not event.large:
+                return Kind.ASIDE
+            kind = self.pending_kind(event.name, data)
+            self.delivered_any = self.delivered_any or kind is not Kind.ASIDE
+            return kind
         kind = self.take_event(event.name, document)
         if kind is Kind.BLANK:
             # the output of a large event was left out of the document, so this one may have had some

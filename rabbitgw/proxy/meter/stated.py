@@ -30,6 +30,11 @@ class Stated:
         return self._is_zero(self._reader.usage())
 
     @property
+    def input_stated(self) -> bool:
+        """False where the stated usage has no count of the input."""
+        return self._reader.input_stated
+
+    @property
     def output_stated(self) -> bool:
         """The stated usage counts the output; False where it holds a placeholder (Anthropic's message_start)."""
         return self._reader.output_stated

@@ -96,12 +96,16 @@ class StreamReader(Stated):
         if self._terminal:
             return b""
         self._torn = not self.at_event_end
+        under_way, size = self._under_way()
         start = self._framer.offset - len(self._held)
         cuts: list[Cut] = []
         terminal = self._doubt_from
         for event in self._framer.end():
             kind = self._read(event)
-            if kind is Kind.USAGE_ONLY and self._hides(event, start):
+            if kind is Kind.ASIDE and self._torn and under_way in (Kind.OUTPUT, Kind.MEDIA):
+                self._reader.delivered_any = True  # no whole event, but the client has what there is of it
+                self._delivered.add_event(b"", size, large=True)
+            elif kind is Kind.USAGE_ONLY and self._hides(event, start):
                 cuts.append(_cut(event, self._held, start))
             elif kind in (Kind.TERMINAL, Kind.CLOSING):
                 terminal = event.last_line_end
@@ -150,11 +154,9 @@ class StreamReader(Stated):
     @property
     def delivered_tokens(self) -> int:
         """Estimate, without parsing, of the output tokens so far; it never waits for an event's end."""
-        overflow = self._framer.overflow
-        if not isinstance(overflow, Shrinker):
+        if self._ready:  # between two events: nearly always
             return self._delivered.tokens()
-        kind = self._reader.pending_kind(self._framer.name, overflow.head(HEAD_BYTES))
-        size = self._framer.offset - (self._framer.pending_start or 0)
+        kind, size = self._under_way()
         if kind is Kind.OUTPUT:
             return self._delivered.tokens(text_under_way=size)
         return self._delivered.tokens(media_under_way=size if kind is Kind.MEDIA else 0)
@@ -164,6 +166,15 @@ class StreamReader(Stated):
         return self._delivered.sample(self._reader.dialect)
 
     # Inside
+
+    def _under_way(self) -> tuple[Kind, int]:
+        """What the event under way is, as far as its beginning tells, and its bytes; a small one is not looked at."""
+        framer, overflow = self._framer, self._framer.overflow
+        size = framer.under_way
+        if size <= HEAD_BYTES:
+            return Kind.ASIDE, 0
+        head = overflow.head(HEAD_BYTES) if isinstance(overflow, Shrinker) else framer.data_head(HEAD_BYTES)
+        return (self._reader.pending_kind(framer.name, head) if head else Kind.ASIDE), size
 
     def _after_terminal(self, piece: bytes) -> bytes:
         if self._released:
