@@ -18,7 +18,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/rabbitgw dev
 
 test: $(VENV)/.test $(LITELLM_STAMP) $(SDK_STAMPS)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -340,7 +340,7 @@ def test_every_dependency_has_its_reason() -> None:
     names = {line.partition("==")[0] for block in required for line in block.split("\n") if "==" in line}
     assert len(names) > 15, "the dependencies were not found"
     missing = {name for name in names if re.search(rf"\b{re.escape(name)}\b", table) is None}
-    assert missing <= {"pytest-aiohttp", "pytest-asyncio", "pytest-timeout"}  # named together
+    assert missing <= {"pytest-aiohttp", "pytest-asyncio", "pytest-timeout", "pytest-xdist"}  # named together
     rows = re.findall(r"^\| ([a-z][\w, -]*) \|", table, re.MULTILINE)
     said = {name for row in rows for name in row.split(", ")} - {"package"}
     assert said == {line.partition("==")[0].strip() for line in required[0].split("\n") if "==" in line}

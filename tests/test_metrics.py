@@ -97,6 +97,7 @@ def test_parts_of_a_usage_are_counted_where_there_are_any() -> None:
 
 def test_past_its_limit_models_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "MODELS_MAX", 2)
+    monkeypatch.setattr(metrics.CHARGED, "values", {})  # with no model of the tests before
     for model in ("a", "b", "c", "d", "a"):
         metrics.charged(model, "USD", 1, Used())
         metrics.fold()

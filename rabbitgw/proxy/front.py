@@ -24,6 +24,7 @@ from rabbitgw.proxy.front_sink import AiohttpSink
 from rabbitgw.proxy.request_headers import Heard
 from rabbitgw.proxy.serve import Service
 
+IDLE_TIMEOUT_S = 75.0  # of a connection without a whole head; balancers give theirs up after a minute
 # Below /v1 there are the providers' paths, and side routes of ours under these names.
 SIDE_NAMES = ("admin", "usage", "wallets")
 UNSOLD_PATH = rf"/v1/{{unsold:(?!(?:{'|'.join(SIDE_NAMES)})(?:/|\Z))(?s:.*)}}"
@@ -63,7 +64,14 @@ class Door(RequestHandler):
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, handle: Handle) -> None:
         # A body that was refused is read on and dropped: inflating it there would be seconds of work, for anybody.
-        super().__init__(server, loop=loop, logger=server_log(), access_log=None, auto_decompress=False)  # type: ignore[arg-type]
+        super().__init__(
+            server,
+            loop=loop,
+            logger=server_log(),
+            access_log=None,  # type: ignore[arg-type]
+            auto_decompress=False,
+            keepalive_timeout=IDLE_TIMEOUT_S,
+        )
         self._request_handler = handle  # type: ignore[assignment]
         self.sink: AiohttpSink | None = None
 
