@@ -86,9 +86,8 @@ class Forwarder:
             failure = self._failure(outcome, relay, slices)
             verdict = await judge(outcome, relay, admitted.call)
         except UpstreamError as error:
-            failure = error.with_traceback(
-                None
-            )  # which would keep the call until the next garbage collection
+            # its traceback would keep the call until the next garbage collection
+            failure = error.with_traceback(None)
         except Exception as error:
             failure = self._unexpected(admitted, error)
         except asyncio.CancelledError:

@@ -108,9 +108,8 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
             prompt_tokens=prompt_tokens_max(price, text_bytes, tools_constant=tools, media=call.media),
             media_output=media_output(call, price),
         )
-    rejected = ceil_div(
-        call.predicted_bytes * per_byte_milli, MILLI
-    )  # tokens; of a prediction, billed as output
+    # what of a prediction is rejected is billed as output
+    rejected = ceil_div(call.predicted_bytes * per_byte_milli, MILLI)
     input_nanos = (
         input_bound_nanos(
             price,

@@ -68,9 +68,8 @@ class Service:
         try:
             failure = await self._forwarder.run(await self._admit(ask), client)
         except (CallerError, UpstreamError, StoreError) as error:
-            failure = error.with_traceback(
-                None
-            )  # which would keep the body until the next garbage collection
+            # its traceback would keep the body until the next garbage collection
+            failure = error.with_traceback(None)
         except Exception as error:
             telemetry.error("request_failed", exc=error, request_id=ask.request_id)
             failure = InvariantBroken("an unexpected error in a call")

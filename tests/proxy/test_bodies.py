@@ -9,7 +9,6 @@ import pytest
 
 from rabbitgw.errors import RequestInvalid
 from rabbitgw.proxy.bodies.parsing import parse_call, upstream_body
-from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.dialects import (
     CHAT,
     COMPLETIONS,
@@ -20,19 +19,7 @@ from rabbitgw.proxy.dialects import (
     RESPONSES,
     Dialect,
 )
-
-ASKED: dict[Dialect, dict[str, Any]] = {
-    CHAT: {"messages": [{"role": "user", "content": "hi"}]},
-    COMPLETIONS: {"prompt": "hi"},
-    RESPONSES: {"input": "hi"},
-    MESSAGES: {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9},
-    COUNT_TOKENS: {"messages": [{"role": "user", "content": "hi"}]},
-    EMBEDDINGS: {"input": "hi"},
-}
-
-
-def parsed(dialect: Dialect, **fields: Any) -> Call:
-    return parse_call(dialect, orjson.dumps({"model": "m", **ASKED[dialect], **fields}))
+from tests.proxy.asked import ASKED, parsed
 
 
 def refused(dialect: Dialect, **fields: Any) -> RequestInvalid:
