@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from rabbitgw import errors
-from rabbitgw.tally import Cells, Counter, Gauge, Histogram
+from rabbitgw.tally import Counter, Gauge, Histogram
 
 OTHER: Final = "other"
 MODELS_MAX: Final = 200  # label values; what comes after them is counted together
@@ -161,9 +161,32 @@ _CODES: Final[dict[str | None, str]] = {
     **{code: code for code in sorted(set(_codes()))},
 }
 _STREAMED: Final = {True: "true", False: "false"}
-_open = {True: 0, False: 0}
-_calls: dict[tuple[str, bool], tuple[Cells, Cells]] = {}
 _sold: dict[tuple[str, str, str], list[int]] = {}  # since the last fold: calls, nanos, tokens of each kind
+
+
+class Calls:
+    """The calls of one dialect and form that got a hold. Hot code adds to it; `fold` brings the metrics up to date."""
+
+    __slots__ = ("_duration", "_first_byte", "attempts", "ok", "open")
+
+    def __init__(self, dialect: str, streamed: str) -> None:
+        self.open = 0  # that hold money now
+        self.ok = 0  # answered well, since the last fold
+        self.attempts = 0  # given to upstream, since the last fold
+        self._duration = DURATION.cells(dialect, streamed)
+        self._first_byte = FIRST_BYTE.cells(dialect, streamed)
+
+    def ended(self, duration_ms: int) -> None:
+        """One is over. A clock that stepped back makes no time negative."""
+        self.open -= 1
+        self._duration.observe(duration_ms / 1000 if duration_ms > 0 else 0.0)
+
+    def first_byte(self, waited_ms: int) -> None:
+        """Upstream had answered."""
+        self._first_byte.observe(waited_ms / 1000 if waited_ms > 0 else 0.0)
+
+
+_calls: dict[tuple[str, bool], Calls] = {}
 
 
 class Used(Protocol):
@@ -183,25 +206,16 @@ class Used(Protocol):
     def source(self) -> str: ...
 
 
-def answered(dialect: str, streamed: bool, code: str | None) -> None:
+def answered(dialect: str, streamed: bool, code: str | None, requests: int = 1) -> None:
     """A request has its answer. `code` is the error's, None when it went well; upstream's own are `other`."""
-    REQUESTS.add(1, dialect, _STREAMED[streamed], _CODES.get(code, OTHER))
+    REQUESTS.add(requests, dialect, _STREAMED[streamed], _CODES.get(code, OTHER))
 
 
-def call_began(streamed: bool) -> None:
-    _open[streamed] += 1
-
-
-def call_ended(dialect: str, streamed: bool, duration_s: float, first_byte_s: float | None) -> None:
-    """A call that got a hold is over. `first_byte_s` None: upstream never answered."""
-    _open[streamed] -= 1
-    cells = _calls.get((dialect, streamed))
-    if cells is None:
-        label = _STREAMED[streamed]
-        cells = _calls[dialect, streamed] = DURATION.cells(dialect, label), FIRST_BYTE.cells(dialect, label)
-    cells[0].observe(duration_s)
-    if first_byte_s is not None:
-        cells[1].observe(first_byte_s)
+def calls(dialect: str, streamed: bool) -> Calls:
+    found = _calls.get((dialect, streamed))
+    if found is None:
+        found = _calls[dialect, streamed] = Calls(dialect, _STREAMED[streamed])
+    return found
 
 
 def charged(model: str, currency: str, cost_nanos: int, used: Used) -> None:
@@ -220,7 +234,14 @@ def charged(model: str, currency: str, cost_nanos: int, used: Used) -> None:
 
 def fold() -> None:
     """Bring up to date what hot code keeps beside its metric. Before each look."""
-    for streamed, count in _open.items():
+    open_calls = {False: 0, True: 0}
+    for (dialect, streamed), found in _calls.items():
+        open_calls[streamed] += found.open
+        if found.ok:
+            answered(dialect, streamed, None, found.ok)
+        UPSTREAM_ATTEMPTS.add(found.attempts)
+        found.ok = found.attempts = 0
+    for streamed, count in open_calls.items():
         CALLS_OPEN.set(count, _STREAMED[streamed])
     for (model, currency, source), sums in _sold.items():
         known = (model, currency) in CHARGED.values or len(CHARGED.values) < MODELS_MAX

@@ -23,7 +23,6 @@ class Used:
 @pytest.fixture(autouse=True)
 def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test counts from nothing, and leaves nothing behind."""
-    monkeypatch.setattr(metrics, "_open", {True: 0, False: 0})
     monkeypatch.setattr(metrics, "_calls", {})
     monkeypatch.setattr(metrics, "_sold", {})
     for metric in METRICS.values():
@@ -60,21 +59,40 @@ def test_a_code_that_is_not_ours_is_no_label() -> None:
 
 
 def test_a_call_is_open_until_it_has_ended() -> None:
-    metrics.call_began(True)
-    metrics.call_began(True)
-    metrics.call_began(False)
+    streamed, plain = metrics.calls("openai-chat", True), metrics.calls("openai-chat", False)
+    streamed.open += 2
+    plain.open += 1
     metrics.fold()
     assert counted(metrics.CALLS_OPEN) == {("true",): 2, ("false",): 1}
-    metrics.call_ended("openai-chat", True, 0.3, 0.1)
-    metrics.call_ended("openai-chat", False, 700.0, None)
+    streamed.ended(300)
+    streamed.first_byte(100)
+    plain.ended(700_000)
     metrics.fold()
     assert counted(metrics.CALLS_OPEN) == {("true",): 1}
-    streamed = metrics.DURATION.values["openai-chat", "true"]
-    assert sum(streamed.counts) == 1
-    assert streamed.counts[streamed.bounds.index(0.5)] == 1  # the first bound that is not below it
+    took = metrics.DURATION.values["openai-chat", "true"]
+    assert sum(took.counts) == 1
+    assert took.counts[took.bounds.index(0.5)] == 1  # the first bound that is not below it
     assert metrics.DURATION.values["openai-chat", "false"].counts[-1] == 1
     assert metrics.FIRST_BYTE.values["openai-chat", "true"].total == 0.1
     assert sum(metrics.FIRST_BYTE.values["openai-chat", "false"].counts) == 0
+
+
+def test_a_look_counts_what_calls_have_added_since_the_last() -> None:
+    for _ in range(2):
+        metrics.calls("openai-chat", False).ok += 3
+        metrics.calls("openai-chat", False).attempts += 4
+        metrics.fold()
+        metrics.fold()
+    assert counted(metrics.REQUESTS) == {("openai-chat", "false", "ok"): 6}
+    assert counted(metrics.UPSTREAM_ATTEMPTS) == {(): 8}
+
+
+def test_a_clock_that_stepped_back_makes_no_time_negative() -> None:
+    plain = metrics.calls("openai-chat", False)
+    plain.ended(-5000)
+    plain.first_byte(-5000)
+    assert metrics.DURATION.values["openai-chat", "false"].total == 0
+    assert metrics.FIRST_BYTE.values["openai-chat", "false"].total == 0
 
 
 def test_parts_of_a_usage_are_counted_where_there_are_any() -> None:

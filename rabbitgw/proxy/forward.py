@@ -2,14 +2,15 @@
 
     forward → relay → judge → settle or release → last frame
 
-Whatever fails on the way, the hold ends in exactly one settle or release (`run`), and the bytes by which the client
-would see its answer whole leave only after that (`_finish`).
+Whatever fails on the way, the hold ends in exactly one settle or release (`_Run.run`), and the bytes by which the
+client would see its answer whole leave only after that (`_finish`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Literal, NamedTuple
+from collections.abc import Coroutine
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
@@ -30,12 +31,14 @@ from rabbitgw.errors import (
 )
 from rabbitgw.proxy.ask import Admitted, ids
 from rabbitgw.proxy.bodies.parsing import upstream_body
+from rabbitgw.proxy.dialects import DIALECTS
 from rabbitgw.proxy.error_shapes import error_event
 from rabbitgw.proxy.meter.plain import PlainReader
 from rabbitgw.proxy.meter.stream import StreamReader
 from rabbitgw.proxy.relay import Client, Headers, Outcome, Relay
 from rabbitgw.proxy.slices import Slices
-from rabbitgw.proxy.upstream import Upstream
+from rabbitgw.proxy.upstream import Exchange, Upstream
+from rabbitgw.proxy.upstream_head import field_lines
 from rabbitgw.proxy.upstream_refusal import refusal
 from rabbitgw.proxy.verdict import CLIENT_LEFT, Verdict, judge
 
@@ -46,6 +49,7 @@ HEADERS_KEPT: Final = frozenset(
 )
 JSON_TYPES: Final = (b"application/json", b"application/problem+json")
 SSE_TYPE: Final = b"text/event-stream"
+STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
 class _End(NamedTuple):
@@ -62,185 +66,219 @@ class Forwarder:
     """Forwards admitted calls to one upstream. One per process."""
 
     def __init__(self, settings: Settings, prices: PriceFeed, till: Till, upstream: Upstream) -> None:
-        self._settings = settings
-        self._prices = prices
-        self._till = till
-        self._upstream = upstream
-        self._hiding: dict[Relay, Slices] = {}  # streams that may produce what nobody sees
+        self.settings = settings
+        self.prices = prices
+        self.till = till
+        self.upstream = upstream
+        self.hiding: dict[Relay, Slices] = {}  # streams that may produce what nobody sees
+        # what the heads of all requests of a kind have in common: written, and checked, once
+        self.heads = {
+            (dialect.path, streamed): upstream.head_start(
+                b"POST", dialect.path.encode(), self._fields(streamed=streamed)
+            )
+            for dialect in DIALECTS
+            for streamed in (False, True)
+        }
 
-    async def run(self, admitted: Admitted, client: Client) -> RabbitError | None:
+    def _fields(self, *, streamed: bool) -> Headers:
+        fields = [
+            (b"content-type", b"application/json"),
+            (b"accept", SSE_TYPE if streamed else b"application/json"),
+        ]
+        secret = self.settings.litellm_master_key.get_secret_value()
+        if secret:
+            fields.append((b"authorization", b"Bearer " + secret.encode()))
+        return fields
+
+    def run(self, admitted: Admitted, client: Client) -> Coroutine[Any, Any, RabbitError | None]:
         """Forward, relay, and end the hold exactly once.
 
         Returns the error to answer with, where nothing has left for the client yet; None: it has been answered,
         or is gone.
         """
-        relay: Relay | None = None
-        slices: Slices | None = None
-        verdict: Verdict | None = None
-        failure: RabbitError | None = None
-        metrics.call_began(admitted.call.stream)
-        try:
-            admitted.quote.apply(admitted.call, admitted.hold)
-            relay, slices = self._relay(admitted, client)
-            outcome = await self._outcome_of(admitted, client, relay)
-            failure = self._failure(outcome, relay, slices)
-            verdict = await judge(outcome, relay, admitted.call)
-        except UpstreamError as error:
-            # its traceback would keep the call until the next garbage collection
-            failure = error.with_traceback(None)
-        except Exception as error:
-            failure = self._unexpected(admitted, error)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._end(admitted, relay, slices, None, None))
-            raise
-        try:
-            booked = await self._end(admitted, relay, slices, verdict, failure)
-        except asyncio.CancelledError:  # again, to its end: a hold that has ended is not ended twice
-            await asyncio.shield(self._end(admitted, relay, slices, verdict, failure))
-            raise
-        if isinstance(failure, UpstreamError):
-            metrics.upstream_failed(failure)
-        if relay is not None and relay.started:
-            await self._finish(admitted, client, relay, failure, booked=booked)
-            return None
-        if failure is None:
-            if not client.lost:
-                return InvariantBroken("an answer ended before it began, without a reason")
-            metrics.answered(admitted.ask.dialect.name, admitted.call.stream, CLIENT_LEFT)
-        return failure
+        return _Run(self, admitted, client).run()
 
     def tick(self) -> None:
         """Once a second: let streams of reasoning models hold for what they may have produced unseen."""
         now_ms = clock.now_ms()
-        for relay, slices in tuple(self._hiding.items()):
+        for relay, slices in tuple(self.hiding.items()):
             slices.tick(now_ms, paused=relay.paused)
+
+
+class _Run:
+    """One call. `relay` None: it never came so far. `verdict` None: what it came to is not known."""
+
+    __slots__ = ("admitted", "client", "failure", "figures", "forwarder", "relay", "slices", "verdict")
+
+    def __init__(self, forwarder: Forwarder, admitted: Admitted, client: Client) -> None:
+        self.forwarder = forwarder
+        self.admitted = admitted
+        self.client = client
+        self.relay: Relay | None = None
+        self.slices: Slices | None = None
+        self.verdict: Verdict | None = None
+        self.failure: RabbitError | None = None
+        self.figures = metrics.calls(admitted.call.dialect.name, admitted.call.stream)
+
+    async def run(self) -> RabbitError | None:
+        admitted, client = self.admitted, self.client
+        self.figures.open += 1
+        try:
+            admitted.quote.apply(admitted.call, admitted.hold)
+            relay = self.relay = self._relay()
+            client.bind(relay.on_drained, self.client_left)
+            if client.lost:
+                outcome = Outcome.LEFT  # while it waited for its hold: nobody would read the answer
+            else:
+                exchange = self._exchange(relay)
+                if not self.forwarder.upstream.send_now(exchange):
+                    await self._send_anew(exchange)
+                outcome = await relay.outcome
+            self.failure = self._failure_of(outcome, relay)
+            self.verdict = await judge(outcome, relay, admitted.call)
+        except UpstreamError as error:
+            # its traceback would keep the call until the next garbage collection
+            self.failure = error.with_traceback(None)
+        except Exception as error:
+            self.failure = self._unexpected(error)
+        except asyncio.CancelledError:
+            self.verdict = self.failure = None
+            await asyncio.shield(self._end())
+            raise
+        try:
+            booked = await self._end()
+        except asyncio.CancelledError:  # again, to its end: a hold that has ended is not ended twice
+            await asyncio.shield(self._end())
+            raise
+        begun, self.relay = self.relay, None  # which knows us: a cycle for the collector
+        if begun is None or not begun.started:
+            return self.failure or self._unanswered()
+        if booked and self.failure is None and begun.ended:
+            client.finish(begun.reader.release())
+        else:
+            await self._finish(begun, booked=booked)
+        return None
 
     # Forward and relay
 
-    def _relay(self, admitted: Admitted, client: Client) -> tuple[Relay, Slices | None]:
-        call = admitted.call
+    def _relay(self) -> Relay:
+        call, forwarder = self.admitted.call, self.forwarder
         loop = asyncio.get_running_loop()
-        slices: Slices | None = None
-        reader: StreamReader | PlainReader
-        hidden = 0
-        if call.stream:
-            hidden = self._settings.hidden_tokens_per_s if admitted.quote.reasons else 0
-            slices = Slices(self._till, admitted.hold, admitted.quote, hidden_tokens_per_s=hidden)
-            reader = StreamReader(call.dialect.name, hide_usage=not call.wants_usage, choices=call.choices)
-        else:
-            reader = PlainReader(call.dialect.name)
+        if not call.stream:
+            return Relay(self.client, PlainReader(call.dialect.name), None, self, loop)
+        quote = self.admitted.quote
+        hidden = forwarder.settings.hidden_tokens_per_s if quote.reasons else 0
+        slices = Slices(forwarder.till, self.admitted.hold, quote, hidden_tokens_per_s=hidden)
+        reader = StreamReader(call.dialect.name, hide_usage=not call.wants_usage, choices=call.choices)
+        relay = Relay(self.client, reader, slices, self, loop)
+        slices.bind(relay.resume_for_money, relay.money_ended)
+        self.slices = slices
+        if hidden:
+            forwarder.hiding[relay] = slices
+        return relay
 
-        def start(relay: Relay, status: int, headers: Headers) -> bool:
-            return self._start(admitted, client, relay, status, headers)
-
-        relay = Relay(client, reader, slices, loop.create_future(), loop.create_future(), start)
-        if slices is not None:
-            slices.bind(relay.resume_for_money, relay.money_ended)
-            if hidden:
-                self._hiding[relay] = slices
-        client.bind(relay.on_drained, lambda: self._client_left(relay))
-        return relay, slices
-
-    async def _outcome_of(self, admitted: Admitted, client: Client, relay: Relay) -> Outcome:
-        """Send the request upstream and wait until its answer has ended, one way or another."""
-        if client.lost:
-            return Outcome.LEFT  # while it waited for its hold: nobody would read the answer
-        await self._send(admitted, relay)
-        return await relay.outcome
-
-    async def _send(self, admitted: Admitted, relay: Relay) -> None:
-        ask = admitted.ask
-        body = upstream_body(admitted.call, user=str(admitted.key.account_id), request_id=ask.request_id)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"accept", SSE_TYPE if admitted.call.stream else b"application/json"),
-            (b"x-litellm-call-id", ask.request_id.encode()),
-            (b"x-request-id", ask.shown_id.encode()),
-            *ask.forwarded,
-        ]
-        secret = self._settings.litellm_master_key.get_secret_value()
-        if secret:
-            headers.append((b"authorization", b"Bearer " + secret.encode()))
-        path = ask.dialect.path.encode()
-        try:
-            exchange = await self._upstream.request(b"POST", path, headers, body, relay)
-        except (
-            UpstreamConnectFailed
-        ):  # nothing was sent: an upstream that is being restarted is back in a moment
-            await asyncio.sleep(CONNECT_AGAIN_S)
-            exchange = await self._upstream.request(b"POST", path, headers, body, relay)
+    def _exchange(self, relay: Relay) -> Exchange:
+        ask, call = self.admitted.ask, self.admitted.call
+        body = upstream_body(call, user=str(self.admitted.key.account_id), request_id=ask.request_id)
+        head = b"%b%bx-litellm-call-id: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
+            self.forwarder.heads[ask.dialect.path, call.stream],
+            field_lines(ask.forwarded) if ask.forwarded else b"",
+            ask.request_id.encode(),
+            ask.shown_id.encode(),
+            len(body),
+        )
+        exchange = Exchange(relay, head, body)
         relay.attach(exchange)
+        return exchange
 
-    def _start(self, admitted: Admitted, client: Client, relay: Relay, status: int, headers: Headers) -> bool:
+    async def _send_anew(self, exchange: Exchange) -> None:
+        upstream = self.forwarder.upstream
+        try:
+            await upstream.send(exchange)
+        except UpstreamConnectFailed:
+            # nothing was sent: an upstream that is being restarted is back in a moment
+            await asyncio.sleep(CONNECT_AGAIN_S)
+            await upstream.send(exchange)
+
+    def start_answer(self, relay: Relay, status: int, headers: Headers) -> bool:
         """Start the client's answer, if upstream's is of a kind that we can meter."""
-        kept = [header for header in headers if header[0] in HEADERS_KEPT]
-        kind = next((value for name, value in headers if name == b"content-type"), b"").lower()
-        wanted = (SSE_TYPE,) if admitted.call.stream else JSON_TYPES
-        if not kind.startswith(wanted):
+        admitted = self.admitted
+        streamed = admitted.call.stream
+        kept: Headers = []
+        kind, length = b"", None
+        for field in headers:
+            name = field[0]
+            if name in HEADERS_KEPT:
+                kept.append(field)
+                if not kind and name == b"content-type":
+                    kind = field[1].lower()
+            elif name == b"content-length" and length is None:
+                length = int(field[1])
+        if not kind.startswith(SSE_TYPE if streamed else JSON_TYPES):
             relay.error = UpstreamGarbled("upstream answered with another kind of content than was asked for")
             return False
-        length = next((int(value) for name, value in headers if name == b"content-length"), None)
-        if admitted.call.stream:
-            kept += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        if streamed:
+            kept += STREAM_HEADERS
             length = None
         kept += admitted.quote.headers(admitted.call, admitted.hold)
-        client.start(status, [*kept, *ids(admitted.ask)], length=length)
+        kept += ids(admitted.ask)
+        self.client.start(status, kept, length=length)
         return True
 
-    def _client_left(self, relay: Relay) -> None:
+    def client_left(self) -> None:
         """The client is gone: cancel upstream or read on, as set. Plain calls and finished streams are read on."""
-        stream = relay.stream
-        if stream is not None and not stream.finish_seen and self._settings.client_gone == "cancel":
+        relay = self.relay
+        stream = relay.stream if relay is not None else None
+        if stream is not None and not stream.finish_seen and self.forwarder.settings.client_gone == "cancel":
+            assert relay is not None
             relay.stop(Outcome.LEFT)
 
-    def _failure(self, outcome: Outcome, relay: Relay, slices: Slices | None) -> RabbitError | None:
+    def _failure_of(self, outcome: Outcome, relay: Relay) -> RabbitError | None:
         """What to tell the client when the answer is not whole."""
+        if outcome is Outcome.WHOLE:
+            return None
         if outcome is Outcome.REFUSED:
             return relay.error or refusal(relay.status, relay.headers, bytes(relay.error_body))
         if outcome is Outcome.BROKE:
             return relay.error
-        if outcome is Outcome.SPENT and slices is not None:
-            return slices.refusal
+        if outcome is Outcome.SPENT and self.slices is not None:
+            return self.slices.refusal
         return None
 
     # The end of a call
 
-    async def _end(
-        self,
-        admitted: Admitted,
-        relay: Relay | None,
-        slices: Slices | None,
-        verdict: Verdict | None,
-        failure: RabbitError | None,
-    ) -> bool:
+    async def _end(self) -> bool:
         """Settle or release the hold. Never raises.
 
         True: what the call came to is booked, or on its way by the spool.
         """
-        if relay is not None and slices is not None:
-            self._hiding.pop(relay, None)
+        admitted, relay, slices = self.admitted, self.relay, self.slices
+        if slices is not None:
+            if relay is not None:
+                self.forwarder.hiding.pop(relay, None)
             await slices.close()
-        decided = verdict is not None
+        decided = self.verdict is not None
+        ended_ms = clock.now_ms()
         try:
-            end = self._end_of(admitted, relay, verdict, failure)
+            end = self._end_of(ended_ms)
         except Exception as error:  # a bug must not leave money held
             decided = False
-            code = self._unexpected(admitted, error).code
+            code = self._unexpected(error).code
             end = _End("released", 0, orjson.dumps({**admitted.facts, "e": code}), code, None)
-        ask = admitted.ask
+        ask, till = admitted.ask, self.forwarder.till
         try:
             if end.status == "released":
-                await self._till.release(admitted.hold, end.payload)
+                await till.release(admitted.hold, end.payload)
             else:
-                await self._till.settle(admitted.hold, end.cost_nanos, end.status, end.payload)
+                await till.settle(admitted.hold, end.cost_nanos, end.status, end.payload)
         except StoreError as error:
             telemetry.error("settle_lost", exc=error, request_id=ask.request_id)
-            _count(admitted, relay, error.code)
+            self._count(ended_ms, error.code)
             return False
         except Exception as error:
-            _count(admitted, relay, self._unexpected(admitted, error).code)
+            self._count(ended_ms, self._unexpected(error).code)
             return False
-        _count(admitted, relay, end.code)
+        self._count(ended_ms, end.code)
         telemetry.log(
             "request",
             request_id=ask.request_id,
@@ -256,20 +294,21 @@ class Forwarder:
             metrics.charged(admitted.price.pattern, admitted.key.currency, end.cost_nanos, end.usage)
         return decided
 
-    def _end_of(
-        self, admitted: Admitted, relay: Relay | None, verdict: Verdict | None, failure: RabbitError | None
-    ) -> _End:
+    def _end_of(self, ended_ms: int) -> _End:
         """The charge and its usage event; without usage, the release and its."""
-        code = (verdict.error_code if verdict else None) or (failure.code if failure else None)
-        usage = verdict.usage if verdict else None
-        bill = charge(admitted.price, usage, self._prices.book) if usage is not None else None
+        admitted, relay, verdict = self.admitted, self.relay, self.verdict
+        code = verdict.error_code if verdict is not None else None
+        if code is None and self.failure is not None:
+            code = self.failure.code
+        usage = verdict.usage if verdict is not None else None
+        bill = charge(admitted.price, usage, self.forwarder.prices.book) if usage is not None else None
         quote, hold = admitted.quote, admitted.hold
         payload = events.payload(
             admitted.facts,
             usage,
             attempts=relay.attempts if relay is not None else 0,
             first_byte_ms=relay.first_byte_ms if relay is not None else None,
-            finished_ms=clock.now_ms(),
+            finished_ms=ended_ms,
             shortfall_nanos=quote.shortfall_nanos(hold) if bill is not None else 0,
             excess_nanos=quote.excess_nanos(admitted.call, hold, bill.cost_nanos) if bill is not None else 0,
             upstream_model=relay.reader.model if relay is not None else None,
@@ -281,46 +320,49 @@ class Forwarder:
             telemetry.warn("unpriced_parts", request_id=admitted.ask.request_id, parts=bill.unpriced)
         return _End(verdict.status, bill.cost_nanos, payload, code, usage)
 
-    async def _finish(
-        self, admitted: Admitted, client: Client, relay: Relay, failure: RabbitError | None, *, booked: bool
-    ) -> None:
+    def _unanswered(self) -> RabbitError | None:
+        """Nothing failed, and no answer has begun: nobody is there to see it."""
+        if not self.client.lost:
+            return InvariantBroken("an answer ended before it began, without a reason")
+        metrics.answered(self.admitted.ask.dialect.name, self.admitted.call.stream, CLIENT_LEFT)
+        return None
+
+    async def _finish(self, relay: Relay, *, booked: bool) -> None:
         """Let the last bytes go: they leave only after the charge is safe."""
+        client, failure = self.client, self.failure
         if not booked:
             relay.abort()
             client.cut()
-            return
-        if failure is None:
-            last = relay.reader.release()
-            if relay.upstream_ended.done():
-                client.finish(last)
-                return
-            client.write(last)
+        elif failure is None:
+            client.write(relay.reader.release())
             try:
-                await asyncio.wait_for(asyncio.shield(relay.upstream_ended), UPSTREAM_END_WAIT_S)
+                await relay.wait_end(UPSTREAM_END_WAIT_S)
             except TimeoutError:
                 relay.abort()
             client.finish()
         elif relay.stream is not None and relay.stream.at_event_end:
-            client.finish(error_event(admitted.ask.dialect, failure, admitted.ask.request_id))
+            ask = self.admitted.ask
+            client.finish(error_event(ask.dialect, failure, ask.request_id))
         else:
             client.cut()
 
-    def _unexpected(self, admitted: Admitted, error: Exception) -> InvariantBroken:
-        telemetry.error("request_failed", exc=error, request_id=admitted.ask.request_id)
-        return InvariantBroken("an unexpected error in a call")
-
-
-def _count(admitted: Admitted, relay: Relay | None, code: str | None) -> None:
-    """What a call that had a hold adds to the metrics. One that is answered by our error alone is counted there."""
-    ask, streamed = admitted.ask, admitted.call.stream
-    first_byte_ms = relay.first_byte_ms if relay is not None else None
-    metrics.call_ended(
-        ask.dialect.name,
-        streamed,
-        max(clock.now_ms() - ask.began_ms, 0) / 1000,
-        None if first_byte_ms is None else max(first_byte_ms - ask.began_ms, 0) / 1000,
-    )
-    if relay is not None:
-        metrics.UPSTREAM_ATTEMPTS.add(relay.attempts)
+    def _count(self, ended_ms: int, code: str | None) -> None:
+        """What a call that had a hold adds to the metrics. One that is answered by our error alone is counted there."""
+        ask, figures, relay = self.admitted.ask, self.figures, self.relay
+        figures.ended(ended_ms - ask.began_ms)
+        if isinstance(self.failure, UpstreamError):
+            metrics.upstream_failed(self.failure)
+        if relay is None:
+            return
+        figures.attempts += relay.attempts
+        if relay.first_byte_ms is not None:
+            figures.first_byte(relay.first_byte_ms - ask.began_ms)
         if relay.started:
-            metrics.answered(ask.dialect.name, streamed, code)
+            if code is None:
+                figures.ok += 1
+            else:
+                metrics.answered(ask.dialect.name, self.admitted.call.stream, code)
+
+    def _unexpected(self, error: Exception) -> InvariantBroken:
+        telemetry.error("request_failed", exc=error, request_id=self.admitted.ask.request_id)
+        return InvariantBroken("an unexpected error in a call")

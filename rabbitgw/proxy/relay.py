@@ -70,28 +70,36 @@ class Meter(Protocol):
         """How many more tokens the money held covers."""
 
 
+class Owner(Protocol):
+    """Whose answer it is (forward.py)."""
+
+    def start_answer(self, relay: Relay, status: int, headers: Headers) -> bool:
+        """Start the client's answer. False: this is no answer that we can sell."""
+
+
 class Relay:
     """One attempt's answer. Implements ResponseSink of proxy/upstream.py."""
 
     __slots__ = (
         "_aborted",
+        "_end_waiter",
         "_exchange",
         "_held_up",
         "_kept",
         "_meter",
+        "_owner",
         "_stalled",
-        "_started",
         "client",
+        "ended",
         "error",
         "error_body",
         "first_byte_ms",
         "headers",
-        "on_start",
         "outcome",
         "reader",
+        "started",
         "status",
         "stream",
-        "upstream_ended",
     )
 
     def __init__(
@@ -99,15 +107,15 @@ class Relay:
         client: Client,
         reader: StreamReader | PlainReader,
         meter: Meter | None,
-        outcome: asyncio.Future[Outcome],
-        ended: asyncio.Future[None],
-        on_start: OnStart,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.client = client
         self.reader = reader
         self.stream = reader if isinstance(reader, StreamReader) else None
-        self.outcome = outcome
-        self.upstream_ended = ended
+        self.outcome: asyncio.Future[Outcome] = loop.create_future()
+        self.ended = False  # nothing more comes from upstream
+        self._end_waiter: asyncio.Future[None] | None = None
         self._exchange: Exchange | None = None
         self._aborted = False
         self._kept = b""  # read from upstream, and not covered by the hold yet
@@ -116,9 +124,9 @@ class Relay:
         self.error: UpstreamError | None = None
         self.error_body = bytearray()
         self.first_byte_ms: int | None = None
-        self.on_start = on_start
+        self.started = False  # the head of a good answer has left for the client
+        self._owner = owner
         self._meter = meter
-        self._started = False
         self._stalled = False  # the client is slow
         self._held_up = False  # the money is short
 
@@ -129,12 +137,12 @@ class Relay:
         self.headers = headers
         self.first_byte_ms = clock.now_ms()
         if 200 <= status < 300:
-            self._started = self.on_start(self, status, headers)
-            if not self._started:
+            self.started = self._owner.start_answer(self, status, headers)
+            if not self.started:
                 self.stop(Outcome.REFUSED)  # nothing of its body is of use
 
     def on_body(self, piece: bytes) -> None:
-        if not self._started:
+        if not self.started:
             self.error_body += piece[: ERROR_BODY_BYTES_MAX - len(self.error_body)]
             if len(self.error_body) >= ERROR_BODY_BYTES_MAX:
                 self.stop(Outcome.REFUSED)
@@ -147,7 +155,7 @@ class Relay:
 
     def on_end(self) -> None:
         self._set_ended()
-        if not self._started:
+        if not self.started:
             self._resolve(Outcome.REFUSED)
         elif not self._kept:  # else `resume_for_money` concludes
             self._conclude()
@@ -155,7 +163,7 @@ class Relay:
     def on_fail(self, error: UpstreamError) -> None:
         self.error = self.error or error
         self._set_ended()
-        if not self._started:
+        if not self.started:
             self._resolve(Outcome.BROKE)
         elif not self._kept:
             self._conclude()
@@ -163,7 +171,7 @@ class Relay:
     # What the client's side, the slices and serve.py call
 
     def attach(self, exchange: Exchange) -> None:
-        """The handle of the request, which comes after its answer may have begun."""
+        """The handle of the request, before it is sent."""
         self._exchange = exchange
         if self._aborted:
             exchange.abort()
@@ -182,7 +190,7 @@ class Relay:
             return
         if kept:
             self._pass_by_events(kept)
-        if not self._kept and self.upstream_ended.done():
+        if not self._kept and self.ended:
             self._conclude()
         self._update_reading()
 
@@ -216,18 +224,20 @@ class Relay:
         """Times that the request was sent upstream."""
         return self._exchange.attempts if self._exchange is not None else 0
 
-    @property
-    def started(self) -> bool:
-        """The head of a good answer has left for the client."""
-        return self._started
-
     def _resolve(self, outcome: Outcome) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
     def _set_ended(self) -> None:
-        if not self.upstream_ended.done():
-            self.upstream_ended.set_result(None)
+        self.ended = True
+        if self._end_waiter is not None and not self._end_waiter.done():
+            self._end_waiter.set_result(None)
+
+    async def wait_end(self, timeout_s: float) -> None:
+        """Wait until nothing more comes from upstream. Raises: TimeoutError."""
+        if not self.ended:
+            self._end_waiter = asyncio.get_running_loop().create_future()
+            await asyncio.wait_for(self._end_waiter, timeout_s)
 
     def _conclude(self) -> None:
         """All that upstream sent has been passed on. A reader that fails here must not leave the call open."""
@@ -298,8 +308,3 @@ class Relay:
             exchange.pause()
         else:
             exchange.resume()
-
-
-class OnStart(Protocol):
-    def __call__(self, relay: Relay, status: int, headers: Headers) -> bool:
-        """Start the client's answer. False: this is no answer that we can sell (see serve.py)."""

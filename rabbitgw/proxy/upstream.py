@@ -22,7 +22,7 @@ from rabbitgw.errors import (
     UpstreamOverloaded,
 )
 from rabbitgw.proxy.upstream_exchange import Exchange, ResponseSink
-from rabbitgw.proxy.upstream_head import Headers, request_head
+from rabbitgw.proxy.upstream_head import Headers, head_start, request_head
 from rabbitgw.proxy.upstream_wire import READ_BYTES_MAX, Connection, Limits
 
 __all__ = ["Exchange", "ResponseSink", "Upstream"]
@@ -126,26 +126,27 @@ class Upstream:
         Raises: UpstreamConnectFailed, UpstreamOverloaded (too many connections of ours), RequestInvalid.
                 `sink` was not called then, and never will be.
         """
-        exchange = self._exchange(method, path, headers, body, sink)
-        if not self._send_reusing(exchange):
-            connection = await self._connect()
-            connection.send(exchange, reused=False)
+        target = self._path_prefix + path
+        head = request_head(method, target, self._host_field, headers, len(body))
+        exchange = Exchange(sink, head, body, head_only=method == b"HEAD")
+        if not self.send_now(exchange):
+            await self.send(exchange)
         return exchange
 
-    def request_now(
-        self, method: bytes, path: bytes, headers: Headers, body: bytes, sink: ResponseSink
-    ) -> Exchange | None:
-        """`request` without a wait, for callbacks; None where it would have to connect first."""
-        exchange = self._exchange(method, path, headers, body, sink)
-        return exchange if self._send_reusing(exchange) else None
+    def head_start(self, method: bytes, path: bytes, headers: Headers) -> bytes:
+        """What the heads of many requests have in common, for `Exchange`s that are made by hand (upstream_head.py)."""
+        return head_start(method, self._path_prefix + path, self._host_field, headers)
 
-    def _exchange(
-        self, method: bytes, path: bytes, headers: Headers, body: bytes, sink: ResponseSink
-    ) -> Exchange:
-        head = request_head(method, self._path_prefix + path, self._host_field, headers, len(body))
-        return Exchange(sink, head, body, head_only=method == b"HEAD")
+    async def send(self, exchange: Exchange) -> None:
+        """Send a request on a new connection. Raises: as `request`, and then `exchange` may be sent again."""
+        connection = await self._connect()
+        if exchange.over:  # whoever asked has left meanwhile
+            self.give_back(connection)
+        else:
+            connection.send(exchange, reused=False)
 
-    def _send_reusing(self, exchange: Exchange) -> bool:
+    def send_now(self, exchange: Exchange) -> bool:
+        """Send a request on a connection that is idle, without a wait. False: there is none."""
         idle = self._idle
         while idle:
             connection = idle.popitem()[0]
@@ -203,7 +204,6 @@ class Upstream:
 
     def try_again(self, exchange: Exchange) -> None:
         """Its reused connection died unheard: once more, on a new one."""
-        exchange.attempts += 1
         task = asyncio.get_running_loop().create_task(self._again(exchange), name="upstream-retry")
         self._retries.add(task)
         task.add_done_callback(self._retries.discard)

@@ -57,12 +57,12 @@ class Exchange:
 
     __slots__ = ("attempts", "body", "connection", "head", "head_only", "over", "paused", "sink")
 
-    def __init__(self, sink: ResponseSink, head: bytes, body: bytes, *, head_only: bool) -> None:
+    def __init__(self, sink: ResponseSink, head: bytes, body: bytes, head_only: bool = False) -> None:
         self.sink = sink
         self.head = head
         self.body = body
         self.head_only = head_only
-        self.attempts = 1  # times that the request was sent
+        self.attempts = 0  # times that the request was sent
         self.connection: Line | None = None
         self.paused = False
         self.over = False

@@ -24,23 +24,34 @@ _NO_BODY_STATUSES = frozenset({204, 304})
 _NO_BODY_METHODS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 
 
-def request_head(method: bytes, target: bytes, host: bytes, headers: Headers, body_bytes: int) -> bytes:
-    """The request's head. Host, Accept-Encoding (identity) and Content-Length are written here, nowhere else.
+def head_start(method: bytes, target: bytes, host: bytes, headers: Headers) -> bytes:
+    """A request's head up to where its other fields and its length follow. Host and Accept-Encoding (identity) are
+    written here, nowhere else.
 
     Raises: RequestInvalid when a field or the target would break out of its line.
     """
+    start = b"%b %b HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\n" % (method, target, host)
+    if start.count(b"\n") != 3 or start.count(b"\r") != 3 or b"\0" in start or b" " in target:
+        raise _breaks_out()
+    return start + field_lines(headers)
+
+
+def field_lines(headers: Headers) -> bytes:
+    """Raises: RequestInvalid when a field would break out of its line."""
+    lines = b"".join([b"%b: %b\r\n" % field for field in headers])
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
+        raise _breaks_out()
+    return lines
+
+
+def request_head(method: bytes, target: bytes, host: bytes, headers: Headers, body_bytes: int) -> bytes:
+    """A request's head, whole. Raises: as `head_start`."""
     length = b"" if not body_bytes and method in _NO_BODY_METHODS else b"content-length: %d\r\n" % body_bytes
-    head = b"%b %b HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\n%b%b\r\n" % (
-        method,
-        target,
-        host,
-        length,
-        b"".join([b"%b: %b\r\n" % field for field in headers]),
-    )
-    lines = len(headers) + (5 if length else 4)
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head or b" " in target:
-        raise RequestInvalid("a header or the path has a character that HTTP does not allow there")
-    return head
+    return b"%b%b\r\n" % (head_start(method, target, host, headers), length)
+
+
+def _breaks_out() -> RequestInvalid:
+    return RequestInvalid("a header or the path has a character that HTTP does not allow there")
 
 
 class ResponseHead(NamedTuple):

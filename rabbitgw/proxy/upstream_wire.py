@@ -108,6 +108,7 @@ class Connection(asyncio.BufferedProtocol):
         self.limit_ticks = self._limits.first_byte_ticks
         self.quiet_ticks = 0
         exchange.connection = self
+        exchange.attempts += 1
         if exchange.paused:
             self.pause()
         body = exchange.body

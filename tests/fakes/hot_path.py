@@ -107,7 +107,7 @@ class Line:
 
 
 class HandUpstream:
-    """Stands for Upstream: `request` gives the sink to the test, which plays the answer."""
+    """Stands for Upstream: `send` gives the sink to the test, which plays the answer."""
 
     def __init__(self) -> None:
         self.sink: ResponseSink | None = None
@@ -116,18 +116,21 @@ class HandUpstream:
         self.error: UpstreamError | None = None
         self.failures: list[UpstreamError] = []  # of the first requests
 
-    async def request(
-        self, method: bytes, path: bytes, headers: Headers, body: bytes, sink: ResponseSink
-    ) -> Exchange:
+    def head_start(self, method: bytes, path: bytes, headers: Headers) -> bytes:
+        return b""
+
+    def send_now(self, exchange: Exchange) -> bool:
+        return False
+
+    async def send(self, exchange: Exchange) -> None:
         if self.failures:
             raise self.failures.pop(0)
         if self.error is not None:
             raise self.error
-        self.bodies.append(body)
-        exchange = Exchange(sink, b"", body, head_only=False)
+        self.bodies.append(exchange.body)
+        exchange.attempts += 1
         exchange.connection = self.line
-        self.sink = sink
-        return exchange
+        self.sink = exchange.sink
 
     def answer(self, *pieces: bytes, headers: Any = SSE, status: int = 200) -> None:
         """A head, then these pieces."""

@@ -44,25 +44,19 @@ class Played:
         self.line = Line()
         self.room = Room(tokens)
 
-        def on_start(relay: Relay, status: int, headers: Headers) -> bool:
-            if starts:
-                self.client.start(status, headers, length=None)
-            else:
-                relay.error = UpstreamGarbled("another kind")
-            return starts
-
-        self.relay = Relay(
-            self.client,
-            StreamReader("openai-chat", hide_usage=False),
-            self.room,
-            loop.create_future(),
-            loop.create_future(),
-            on_start,
-        )
+        self.starts = starts
+        self.relay = Relay(self.client, StreamReader("openai-chat", hide_usage=False), self.room, self, loop)
         exchange = Exchange(self.relay, b"", b"", head_only=False)
         exchange.connection = self.line
         self.relay.attach(exchange)
         self.client.bind(self.relay.on_drained, lambda: self.relay.stop(Outcome.LEFT))
+
+    def start_answer(self, relay: Relay, status: int, headers: Headers) -> bool:
+        if self.starts:
+            self.client.start(status, headers, length=None)
+        else:
+            relay.error = UpstreamGarbled("another kind")
+        return self.starts
 
     def begin(self, status: int = 200) -> Relay:
         self.relay.on_head(status, SSE)

@@ -95,7 +95,7 @@ class Desk:
         assert await self.counter.held_nanos() == 0
         assert await self.counter.balance_nanos() == CREDIT_NANOS - cost_nanos
         assert self.counter.till._holding.held_nanos(self.counter.account.id) == 0
-        assert self.service._forwarder._hiding == {}
+        assert self.service._forwarder.hiding == {}
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ async def test_a_tokenizer_that_fails_is_replaced_by_the_estimate_by_bytes(
 async def test_a_bug_before_the_call_leaves_is_a_500_that_tells_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk.upstream, "request", lambda *args: 1 / 0)
+    monkeypatch.setattr(desk.upstream, "send_now", lambda *args: 1 / 0)
     task, client = desk.call()
     await task
     assert client.status == 500

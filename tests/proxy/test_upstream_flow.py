@@ -12,7 +12,8 @@ from rabbitgw.errors import (
     UpstreamConnectFailed,
     UpstreamCut,
 )
-from rabbitgw.proxy.upstream import Upstream
+from rabbitgw.proxy.upstream import Exchange, Upstream
+from rabbitgw.proxy.upstream_head import request_head
 from tests.fakes.raw_http import Connection, raw_server
 from tests.loops import on_both_loops, until
 from tests.proxy.upstream_client import (
@@ -264,9 +265,11 @@ async def test_from_the_end_of_one_the_next_may_start_on_the_same_connection() -
 
         def go_on(event: str) -> None:
             if event == "end":
-                second.exchange = c.upstream.request_now(b"POST", b"/", [], b"{}", second)
+                second.exchange = Exchange(second, head, b"{}")
+                assert c.upstream.send_now(second.exchange)
 
-        assert c.upstream.request_now(b"POST", b"/", [], b"{}", first) is None
+        head = request_head(b"POST", b"/", b"h", [], 2)
+        assert not c.upstream.send_now(Exchange(first, head, b"{}"))
         first.then = go_on
         await c.post(to=first)
         await until(lambda: second.over)

@@ -10,7 +10,7 @@ def test_the_request_head_is_whole() -> None:
     head = request_head(b"POST", b"/v1/x?a=b", b"h:4000", [(b"x-a", b"1"), (b"x-b", b"")], 12)
     assert head == (
         b"POST /v1/x?a=b HTTP/1.1\r\nhost: h:4000\r\naccept-encoding: identity\r\n"
-        b"content-length: 12\r\nx-a: 1\r\nx-b: \r\n\r\n"
+        b"x-a: 1\r\nx-b: \r\ncontent-length: 12\r\n\r\n"
     )
 
 
