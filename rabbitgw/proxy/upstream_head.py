@@ -6,6 +6,7 @@ Knows no socket. httptools has checked the syntax before anything comes here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from rabbitgw.errors import RequestInvalid, UpstreamGarbled
@@ -20,6 +21,7 @@ _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
 _LOOKED_AT = _HOP_BY_HOP | {b"content-length", b"content-encoding"}
+_OF_CONNECTIONS = frozenset({b"close", b"keep-alive"})
 _NO_BODY_STATUSES = frozenset({204, 304})
 _NO_BODY_METHODS = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
 
@@ -63,11 +65,13 @@ class ResponseHead(NamedTuple):
     until_close: bool  # only the end of the connection ends the body
 
 
-def read_response_head(status: int, http_version: str, headers: Headers, *, head_only: bool) -> ResponseHead:
+def read_response_head(
+    status: int, http_version: Callable[[], str], headers: Headers, *, head_only: bool
+) -> ResponseHead:
     """Raises: UpstreamGarbled for framing or a coding that we do not read."""
     kept: Headers = []
     transfer = length = coding = None
-    dropped: set[bytes] = set()
+    dropped: set[bytes] | None = None
     for field in headers:
         name, value = field
         if name not in _LOOKED_AT:
@@ -79,11 +83,11 @@ def read_response_head(status: int, http_version: str, headers: Headers, *, head
         elif name == b"transfer-encoding":
             transfer = value if transfer is None else transfer + b"," + value
         elif name == b"connection":
-            dropped.update(token.strip() for token in value.lower().split(b","))
-    if transfer is not None and (transfer.strip().lower() != b"chunked" or http_version != "1.1"):
-        raise UpstreamGarbled(f"upstream: transfer-encoding {transfer[:40]!r} in HTTP/{http_version}")
-    dropped -= {b"close", b"keep-alive"}
-    if dropped:
+            dropped = (dropped or set()).union(token.strip() for token in value.lower().split(b","))
+    if transfer is not None and (transfer.strip().lower() != b"chunked" or http_version() != "1.1"):
+        raise UpstreamGarbled(f"upstream: transfer-encoding {transfer[:40]!r} in HTTP/{http_version()}")
+    if dropped and not dropped <= _OF_CONNECTIONS:
+        dropped -= _OF_CONNECTIONS
         kept = [field for field in kept if field[0] not in dropped]
     has_body = not head_only and status not in _NO_BODY_STATUSES
     inflater = inflater_for(coding) if coding is not None and has_body else None

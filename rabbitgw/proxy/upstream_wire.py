@@ -197,17 +197,24 @@ class Connection(asyncio.BufferedProtocol):
             if not self._give_head(exchange):
                 return
         self.quiet_ticks = 0
-        if self._inflater is not None and walk.pieces:
+        if self._inflater is None:
+            pieces = walk.pieces
+            if pieces:
+                piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                pieces.clear()
+                exchange.sink.on_body(piece)
+                if exchange.connection is not self:
+                    return  # the sink has left
+        elif walk.pieces:
             self._inflater.feed(walk.take())
-        self._conclude(exchange)
+        if walk.ended or self._inflater is not None:
+            self._conclude(exchange)
 
     def _give_head(self, exchange: Exchange) -> bool:
         """The head is whole. False: the exchange has ended by this."""
         walk = self._walk
         try:
-            head = read_response_head(
-                walk.status, walk.http_version(), walk.head, head_only=exchange.head_only
-            )
+            head = read_response_head(walk.status, walk.http_version, walk.head, head_only=exchange.head_only)
         except UpstreamError as error:
             self._fail(exchange, error)
             return False
@@ -227,13 +234,14 @@ class Connection(asyncio.BufferedProtocol):
         return exchange.connection is self
 
     def _conclude(self, exchange: Exchange) -> None:
-        """Hand over what body there is; then the end, if the walk has seen it or cannot go on."""
-        try:
-            if not self._give_body(exchange):
+        """Hand over what is inflated; then the end, if the walk has seen it or cannot go on."""
+        if self._inflater is not None:
+            try:
+                if not self._give_inflated(exchange, self._inflater):
+                    return
+            except UpstreamError as error:
+                self._fail(exchange, error)
                 return
-        except UpstreamError as error:
-            self._fail(exchange, error)
-            return
         walk = self._walk
         if walk.complete:
             if self._inflater is None or self._inflater.finished:
@@ -243,14 +251,10 @@ class Connection(asyncio.BufferedProtocol):
         elif walk.fault:
             self._fail(exchange, UpstreamGarbled(f"upstream: {walk.fault}"))
 
-    def _give_body(self, exchange: Exchange) -> bool:
+    def _give_inflated(self, exchange: Exchange, inflater: Inflater) -> bool:
         """False: the sink has left, or is paused before all was inflated. Raises: UpstreamGarbled."""
-        if self._inflater is None:
-            if self._walk.pieces:
-                exchange.sink.on_body(self._walk.take())
-            return exchange.connection is self
         while not exchange.paused:
-            piece = self._inflater.take()
+            piece = inflater.take()
             if not piece:
                 return True
             exchange.sink.on_body(piece)

@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 
 from rabbitgw.errors import RequestInvalid, UpstreamGarbled
-from rabbitgw.proxy.upstream_head import read_response_head, request_head
+from rabbitgw.proxy.upstream_head import Headers, ResponseHead, request_head
+from rabbitgw.proxy.upstream_head import read_response_head as read
+
+
+def read_head(status: int, http_version: str, headers: Headers, *, head_only: bool) -> ResponseHead:
+    return read(status, lambda: http_version, headers, head_only=head_only)
 
 
 def test_the_request_head_is_whole() -> None:
@@ -37,7 +42,7 @@ def test_what_would_break_out_of_its_line_is_refused(target: bytes, field: tuple
 
 
 def test_fields_of_the_connection_are_not_passed_on() -> None:
-    head = read_response_head(
+    head = read_head(
         200,
         "1.1",
         [
@@ -58,7 +63,7 @@ def test_fields_of_the_connection_are_not_passed_on() -> None:
 
 def test_length_and_coding_of_a_body_that_is_inflated_are_gone() -> None:
     fields = [(b"content-encoding", b"gzip"), (b"content-length", b"20"), (b"etag", b"e")]
-    head = read_response_head(200, "1.1", fields, head_only=False)
+    head = read_head(200, "1.1", fields, head_only=False)
     assert head.headers == [(b"etag", b"e")]
     assert head.inflater is not None
 
@@ -66,14 +71,14 @@ def test_length_and_coding_of_a_body_that_is_inflated_are_gone() -> None:
 @pytest.mark.parametrize(("status", "head_only"), [(204, False), (304, False), (200, True)])
 def test_without_a_body_nothing_is_inflated_or_hidden(status: int, head_only: bool) -> None:
     fields = [(b"content-encoding", b"br"), (b"content-length", b"20")]
-    head = read_response_head(status, "1.1", fields, head_only=head_only)
+    head = read_head(status, "1.1", fields, head_only=head_only)
     assert sorted(head.headers) == sorted(fields)
     assert (head.has_body, head.until_close, head.inflater) == (False, False, None)
 
 
 def test_without_length_or_chunks_the_body_lasts_until_close() -> None:
-    assert read_response_head(200, "1.1", [], head_only=False).until_close
-    assert not read_response_head(200, "1.1", [(b"content-length", b"0")], head_only=False).until_close
+    assert read_head(200, "1.1", [], head_only=False).until_close
+    assert not read_head(200, "1.1", [(b"content-length", b"0")], head_only=False).until_close
 
 
 @pytest.mark.parametrize(
@@ -91,4 +96,4 @@ def test_framing_that_we_do_not_read_is_upstreams_fault(
     version: str, fields: list[tuple[bytes, bytes]]
 ) -> None:
     with pytest.raises(UpstreamGarbled):
-        read_response_head(200, version, fields, head_only=False)
+        read_head(200, version, fields, head_only=False)
