@@ -54,6 +54,7 @@ class Money:
             "unbilled_answers": total.unbilled,
             "lost_nanos": total.lost_nanos,
             "overcharged_nanos": total.overcharged_nanos,
+            "estimate_excess_nanos": total.estimate_excess_nanos,
             "ledger_gap_nanos": total.ledger_gap_nanos,
             "audits": self.kills.audits + 1,
             "audits_failed": self.kills.audits_failed + (self.bursts_audit_exit != 0),

@@ -17,6 +17,9 @@ class Reckoning:
     unbilled: int  # of the whole answers, those without a settled line
     lost_nanos: int  # what whole answers cost and their lines do not have
     overcharged_nanos: int  # what lines have beyond the price of their call
+    estimate_excess_nanos: (
+        int  # the same of answers that were cut: upstream stated nothing, their input is estimated
+    )
     ledger_gap_nanos: int  # credits less lines less balance, as far from zero as it is
 
     def __add__(self, other: Reckoning) -> Reckoning:
@@ -26,11 +29,12 @@ class Reckoning:
             self.unbilled + other.unbilled,
             self.lost_nanos + other.lost_nanos,
             self.overcharged_nanos + other.overcharged_nanos,
+            self.estimate_excess_nanos + other.estimate_excess_nanos,
             self.ledger_gap_nanos + other.ledger_gap_nanos,
         )
 
 
-NOTHING = Reckoning(0, 0, 0, 0, 0, 0)
+NOTHING = Reckoning(0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,16 @@ def reckon(
         settled = found is not None and found.status == "settled"
         unbilled += not settled
         lost_nanos += max(0, costs[model] - (found.charge_nanos if found is not None else 0))
+    excess_nanos = {True: 0, False: 0}
+    for one in lines:
+        excess_nanos[one.status == "partial"] += max(0, one.charge_nanos - costs[one.model])
     return Reckoning(
         whole=len(whole),
         lines=len(lines),
         unbilled=unbilled,
         lost_nanos=lost_nanos,
-        overcharged_nanos=sum(max(0, one.charge_nanos - costs[one.model]) for one in lines),
+        overcharged_nanos=excess_nanos[False],
+        estimate_excess_nanos=excess_nanos[True],
         ledger_gap_nanos=abs(paid_nanos - sum(one.charge_nanos for one in lines) - left_nanos),
     )
 

@@ -168,6 +168,7 @@ def _money(money: Results) -> Table:
         ),
         ("nanos lost (whole answers against bill lines)", f"{money['lost_nanos']}", "0"),
         ("nanos charged beyond a call's price", f"{money['overcharged_nanos']}", "0"),
+        ("… of answers cut short, whose input is estimated", f"{money['estimate_excess_nanos']}", NONE),
         ("nanos between bill lines and ledger", f"{money['ledger_gap_nanos']}", "0"),
         ("audits that found a breach", f"{money['audits_failed']} of {money['audits']}", "0"),
     ]

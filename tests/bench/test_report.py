@@ -39,7 +39,10 @@ def candidate(**figures: tuple[float, ...]) -> dict[str, Any]:
 
 
 def money(**changes: int) -> dict[str, Any]:
-    zeros = ("holds_left", "unbilled_answers", "lost_nanos", "overcharged_nanos", "ledger_gap_nanos")
+    zeros = (
+        *("holds_left", "unbilled_answers", "lost_nanos"),
+        *("overcharged_nanos", "estimate_excess_nanos", "ledger_gap_nanos"),
+    )
     burst = {"name": "short", "whole": 99, "refused": 400, "cut": 1, "other": 0, "seconds": 1.5}
     return {
         **dict.fromkeys(zeros, 0),
