@@ -90,7 +90,9 @@ class ResponseWalk:
             self.fault = self.fault or f"not proper HTTP/1.1 ({error})"
             return
         if in_head:
-            self._bound_head(len(data))
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._bound_head()
         elif self.pieces:
             self._framing_bytes = 0
         elif not self.complete:
@@ -110,12 +112,9 @@ class ResponseWalk:
         self._parser = None
         self._feed_data = _gone
 
-    def _bound_head(self, nbytes: int) -> None:
-        """The fields are added up only where the reads that held the head could be too much."""
-        self._head_bytes += nbytes
-        if self._head_bytes > HEAD_BYTES_MAX and (
-            not self.status or sum(len(name) + len(value) + 4 for name, value in self.head) > HEAD_BYTES_MAX
-        ):
+    def _bound_head(self) -> None:
+        """The reads that held the head could be too much: the fields are added up."""
+        if not self.status or sum(len(name) + len(value) + 4 for name, value in self.head) > HEAD_BYTES_MAX:
             self.status = 0
             self._refuse(f"a head over {HEAD_BYTES_MAX} bytes")
 
