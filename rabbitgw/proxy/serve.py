@@ -8,6 +8,7 @@ Nothing is forwarded without a hold, and nothing is held when an error leaves th
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Final
 
 import orjson
@@ -17,7 +18,6 @@ from rabbitgw.billing import events
 from rabbitgw.billing.admission import Till
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.price_book import PriceFeed
-from rabbitgw.billing.prices import Price
 from rabbitgw.config import Settings
 from rabbitgw.errors import (
     AccessDenied,
@@ -131,13 +131,11 @@ class Service:
         assert ask.read is not None
         call = parse_call(ask.dialect, await ask.read())
         ask.streamed = call.stream
-
-        def check(key: KeyRecord) -> None:
-            if not is_allowed(key, call.model):
-                raise AccessDenied(f"this key may not call the model {call.model!r}", field="model")
-
-        check(key)
-        price = await self._price_of(key, call)
+        if key.models is not None:
+            check_model(call.model, key)
+        price = self._prices.book.match(call.model, key.currency)
+        if price is None:
+            raise await self._unpriced(key, call)
         offer = quote(call, price, self.settings)
         facts = events.ticket(
             key_id=key.key_id,
@@ -151,21 +149,29 @@ class Service:
             held_input_tokens=offer.held_input_tokens,
         )
         hold = await self._till.reserve(
-            ask.secret, key, ask.request_id, offer.offers, orjson.dumps(facts), check=check
+            ask.secret,
+            key,
+            ask.request_id,
+            offer.offers,
+            orjson.dumps(facts),
+            check=partial(check_model, call.model),
         )
         return Admitted(ask, call, price, offer, hold, facts)
 
-    async def _price_of(self, key: KeyRecord, call: Call) -> Price:
-        price = self._prices.book.match(call.model, key.currency)
-        if price is not None:
-            return price
+    async def _unpriced(self, key: KeyRecord, call: Call) -> CallerError:
         if call.model in await self._catalog.names():
-            raise ModelNotPriced(f"the model {call.model!r} has no price in {key.currency}", field="model")
-        raise ModelNotFound(f"the model {call.model!r} does not exist", field="model")
+            return ModelNotPriced(f"the model {call.model!r} has no price in {key.currency}", field="model")
+        return ModelNotFound(f"the model {call.model!r} does not exist", field="model")
 
     def _answer(self, ask: Ask, client: Client, status: int, body: bytes, headers: Headers) -> None:
         client.start(status, [(b"content-type", b"application/json"), *headers, *ids(ask)], length=len(body))
         client.finish(body)
+
+
+def check_model(model: str, key: KeyRecord) -> None:
+    """Raises: AccessDenied."""
+    if not is_allowed(key, model):
+        raise AccessDenied(f"this key may not call the model {model!r}", field="model")
 
 
 def is_allowed(key: KeyRecord, model: str) -> bool:
