@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from rabbitgw.billing.rates import BASE_TIER, BATCH_TIER, SPEED, Rates, RateTable
 from rabbitgw.billing.usage import Usage
@@ -87,16 +87,22 @@ class Price:
 
         An unpriced tier pays the dearest known rates (the plain ones if it is one that is always cheaper).
         """
-        name, priced = self.tier_served(tier)
-        if name in self.table.tiers or name in (BASE_TIER, BATCH_TIER):
-            return self.table.rates(name, prompt_tokens), priced
-        if name in _CHEAPER_TIERS:
-            return self.table.rates(BASE_TIER, prompt_tokens), False
-        return self.table.dearest(self.table.reached(prompt_tokens)), False
+        return served_rates(self, tier, self.table.reached(prompt_tokens))
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+@lru_cache(maxsize=4096)
+def served_rates(price: Price, tier: str | None, above: int) -> tuple[Rates, bool]:
+    """`Price.rates` for prompts that have passed the threshold `above` (0: none), kept: it takes seven calls."""
+    table = price.table
+    name, priced = price.tier_served(tier)
+    if name in table.tiers or name in (BASE_TIER, BATCH_TIER):
+        return table.at(name, above), priced
+    if name in _CHEAPER_TIERS:
+        return table.at(BASE_TIER, above), False
+    return table.dearest(above), False
+
+
+class Charge(NamedTuple):
     """What a call costs, and what in it had no price (empty when all of it had)."""
 
     cost_nanos: int
@@ -116,6 +122,50 @@ def charge(price: Price, usage: Usage, book: PriceBook | None = None) -> Charge:
 
     The counts of `usage` include its shares. A share without a price is charged by `price` and named.
     """
+    if not (
+        usage.per_model
+        or usage.server_tools
+        or usage.seconds_milli
+        or usage.audio_input_tokens
+        or usage.audio_output_tokens
+        or usage.image_input_tokens
+        or usage.image_output_tokens
+    ):
+        table = price.table
+        above = table.reached(usage.input_tokens) if table.thresholds else 0
+        rates, tier_priced = served_rates(price, usage.service_tier, above)
+        if tier_priced and not rates.missing:
+            return Charge(_text_nanos(price, rates, usage))
+    return charge_by_parts(price, usage, book)
+
+
+def _text_nanos(price: Price, rates: Rates, usage: Usage) -> int:
+    """Of text alone, all of it priced: nearly every call. What `charge_by_parts` makes of it, in a fifth of the time."""
+    cached, short, long = (
+        usage.cached_input_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+    )
+    reasoning = usage.reasoning_tokens
+    uncached = usage.input_tokens - cached - short - long
+    spoken = usage.output_tokens - reasoning
+    numerator = price.units.get(REQUESTS, 0)
+    if uncached > 0:
+        numerator += uncached * rates.input
+    if spoken > 0:
+        numerator += spoken * rates.output
+    if cached or short or long or reasoning:
+        numerator += (
+            cached * rates.cached_input
+            + short * rates.cache_write
+            + long * rates.cache_write_1h
+            + reasoning * rates.reasoning
+        )
+    return ceil_div(numerator, TOKENS_PER_MTOK)
+
+
+def charge_by_parts(price: Price, usage: Usage, book: PriceBook | None = None) -> Charge:
+    """`charge` of whatever was used."""
     unpriced: list[str] = []
     numerator = _nanos_by_denominator(price, _without_shares(usage), unpriced, requests=1)
     for model, share in usage.per_model:

