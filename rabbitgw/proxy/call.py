@@ -75,12 +75,14 @@ def optional_count(body: dict[str, Any], field: str, most: int) -> int | None:
 
 def output_limit(call: Call) -> int | None:
     """The caller's limit. Where both names are used the provider may obey either, so the larger one counts."""
-    stated = [
-        limit
-        for name in call.dialect.output_limit_fields
-        if (limit := optional_count(call.body, name, OUTPUT_TOKENS_MAX)) is not None
-    ]
-    return max(stated) if stated else None
+    body = call.body
+    most: int | None = None
+    for name in call.dialect.output_limit_fields:
+        if name in body:
+            limit = optional_count(body, name, OUTPUT_TOKENS_MAX)
+            if limit is not None and (most is None or limit > most):
+                most = limit
+    return most
 
 
 def no_stored_object(body: dict[str, Any], *names: str) -> None:

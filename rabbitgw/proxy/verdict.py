@@ -45,13 +45,28 @@ class Verdict:
 
 async def judge(outcome: Outcome, relay: Relay, call: Call) -> Verdict:
     """Decide what is charged. Estimates run off the event loop: a tokenizer takes milliseconds."""
+    verdict = judge_now(outcome, relay)
+    if verdict is not None:
+        return verdict
     reader = relay.reader
     whole = outcome is Outcome.WHOLE and reader.error is None
-    input_tokens = output_tokens = 0
-    stated = reader.usage  # 10 us: once
-    if reader.delivered_any and (stated is None or not reader.input_stated or not reader.output_stated):
-        input_tokens, output_tokens = await asyncio.to_thread(estimates, call, reader)
-    usage = charged_usage(reader, stated, input_tokens=input_tokens, output_tokens=output_tokens, whole=whole)
+    input_tokens, output_tokens = await asyncio.to_thread(estimates, call, reader)
+    usage = charged_usage(
+        reader, reader.usage, input_tokens=input_tokens, output_tokens=output_tokens, whole=whole
+    )
+    return Verdict(SETTLED if whole else PARTIAL, usage, error_code(outcome, relay))
+
+
+def judge_now(outcome: Outcome, relay: Relay) -> Verdict | None:
+    """`judge` of what needs no estimate, which is nearly every answer; None of the others."""
+    reader = relay.reader
+    stated = reader.usage
+    if (stated is None or not reader.input_stated or not reader.output_stated) and reader.delivered_any:
+        return None
+    whole = outcome is Outcome.WHOLE and reader.error is None
+    if whole and stated is not None:
+        return Verdict(SETTLED, stated)
+    usage = charged_usage(reader, stated, input_tokens=0, output_tokens=0, whole=whole)
     return Verdict(SETTLED if whole else PARTIAL, usage, error_code(outcome, relay))
 
 

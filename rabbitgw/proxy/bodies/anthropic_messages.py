@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from rabbitgw.errors import RequestInvalid
-from rabbitgw.proxy.bodies.media import Found, content_parts, member, parts_of, parts_or_one, read_part
+from rabbitgw.proxy.bodies.media import Found, member, parts_of, parts_or_one, read_contents, read_part
 from rabbitgw.proxy.bodies.openai_chat import read_tier
 from rabbitgw.proxy.bodies.shape import Shape
 from rabbitgw.proxy.bodies.tools import add_uses, priced_name, read_tools
@@ -95,8 +95,7 @@ def _read_prompt(call: Call) -> None:
     if member(body.get("diagnostics"), "previous_message_id") is not None:
         raise stored_object("diagnostics.previous_message_id")
     found = Found()
-    for block in content_parts(messages):
-        read_part(block, found, "messages.content")
+    read_contents(messages, found)
     for block in parts_or_one(body.get("system")):
         read_part(block, found, "system")
     found.write(call)

@@ -7,7 +7,7 @@ a prompt instead of in `tools`, where their price is looked up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from rabbitgw.billing.hold_bounds import Media
@@ -24,6 +24,9 @@ _WORDS: Final = frozenset(
     }
 )
 _WORDS_ENDS: Final = ("_text", "_use", "_result", "_error", "_output", "_call")
+# A part of text, with no member that is looked at here.
+_TEXTS: Final = ("text", "input_text", "output_text")
+_TEXT_MEMBERS: Final = frozenset({"type", "text", "cache_control", "citations", "annotations", "logprobs"})
 _TOOL_REFERENCES: Final = frozenset({"tool_reference", "mcp_tool_reference", "mcp_toolset_reference"})
 
 
@@ -81,6 +84,8 @@ class Found:
         return count
 
     def write(self, call: Call) -> None:
+        if not (self.images or self.audio_bytes or self.file_bytes or self.linked_files):
+            return  # NO_MEDIA, by which a hold is made in fewer steps
         call.media = Media(
             images=self.images,
             audio_bytes=self.audio_bytes,
@@ -99,18 +104,21 @@ def parts_or_one(value: Any) -> Iterable[dict[str, Any]]:
     return [value] if isinstance(value, dict) else parts_of(value)
 
 
-def content_parts(messages: list[Any]) -> Iterator[dict[str, Any]]:
-    """The content parts of messages whose content is no plain text. Raises: RequestInvalid for tools in a message."""
+def refuse_message_tools(message: dict[str, Any]) -> None:
+    """Raises: RequestInvalid for a message that brings tools of its own."""
+    if message.get("tools"):
+        raise declared_tools("messages.tools")
+
+
+def read_contents(messages: list[Any], found: Found) -> None:
+    """The content parts of messages whose content is no plain text. Raises: RequestInvalid naming what is at fault."""
     for message in messages:
-        if not isinstance(message, dict):
-            continue
-        if message.get("tools"):
-            raise declared_tools("messages.tools")
-        content = message.get("content")
-        if isinstance(content, list):
-            yield from (part for part in content if isinstance(part, dict))
-        elif isinstance(content, dict):
-            yield content
+        if isinstance(message, dict):
+            refuse_message_tools(message)
+            content = message.get("content")
+            if not isinstance(content, str):
+                for part in parts_or_one(content):
+                    read_part(part, found, "messages.content")
 
 
 def member(value: Any, name: str) -> Any:
@@ -147,6 +155,8 @@ def refuse_declared_tools(part: dict[str, Any], where: str) -> None:
 def read_part(part: dict[str, Any], found: Found, where: str) -> None:
     """A content part of any dialect, and what stands inside it. Raises: RequestInvalid naming the member at fault."""
     kind = part.get("type")
+    if part.keys() <= _TEXT_MEMBERS and kind in _TEXTS:
+        return  # nearly always
     refuse_stored_file(part, where)
     refuse_declared_tools(part, where)
     if kind in ("image_url", "input_image", "computer_screenshot"):

@@ -135,8 +135,25 @@ def squeezed(name: str) -> str:
     return name.casefold().replace("_", "").replace("-", "")
 
 
+# Fields that many calls have, in one API or another, and no rule below refuses: they need no look.
+_HARMLESS: Final = frozenset(
+    {
+        *("temperature", "top_p", "top_k", "stop", "stop_sequences", "seed", "presence_penalty"),
+        *("frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "response_format", "tool_choice"),
+        *("parallel_tool_calls", "reasoning_effort", "reasoning", "verbosity", "text", "instructions"),
+        *("include", "truncation", "safety_identifier", "prompt_cache_key", "store", "user", "system"),
+        *("thinking", "dimensions", "encoding_format", "echo", "suffix", "function_call"),
+    }
+)
+# Whose members `check_members` looks at.
+_WITH_MEMBERS: Final = frozenset({"compaction", "context_management", "prompt_cache_options"})
 _ROUTING_SQUEEZED: Final = frozenset(map(squeezed, ROUTING_FIELDS))
 _COSTLY_SQUEEZED: Final = frozenset(map(squeezed, _COSTLY))
+
+
+def unchecked(own: frozenset[str]) -> frozenset[str]:
+    """The names of which neither `check_names` nor `check_members` can refuse any, in an API with these of its own."""
+    return (own | _HARMLESS) - _WITH_MEMBERS
 
 
 def check_names(body: dict[str, Any], own: frozenset[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rabbitgw.errors import RequestInvalid
-from rabbitgw.proxy.bodies.media import Found, content_parts, member, read_part
+from rabbitgw.proxy.bodies.media import Found, member, parts_or_one, read_part, refuse_message_tools
 from rabbitgw.proxy.bodies.shape import Shape, mark_openai
 from rabbitgw.proxy.bodies.tools import USES_MAX, add_uses, priced_name, read_functions, read_tools
 from rabbitgw.proxy.call import Call, optional, optional_count, output_limit, stored_object
@@ -39,6 +39,13 @@ _PRICED: Final = frozenset(
         "context_management",
     }
 )
+# What `_read_rare` reads.
+_RARE: Final = frozenset(
+    {
+        *("n", "service_tier", "tools", "functions", "modalities", "audio", "web_search_options", "prediction"),
+        "prompt_cache_retention",
+    }
+)
 
 
 def read_chat(call: Call) -> None:
@@ -47,6 +54,16 @@ def read_chat(call: Call) -> None:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise RequestInvalid("messages: a non-empty list is required", field="messages")
+    if _RARE.isdisjoint(body):
+        call.output_limit = output_limit(call)
+    else:
+        _read_rare(call)
+    _read_messages(call, messages)
+
+
+def _read_rare(call: Call) -> None:
+    """What few calls have and may cost more; and the output limit, as what is refused is found in this order."""
+    body = call.body
     call.choices = optional_count(body, "n", CHOICES_MAX) or 1
     call.output_limit = output_limit(call)
     read_tier(call)
@@ -62,13 +79,16 @@ def read_chat(call: Call) -> None:
         call.predicted_bytes = text_bytes(member(body["prediction"], "content"))
     if body.get("prompt_cache_retention") not in LONG_RETENTIONS:
         call.long_cache = True
-    read_media(call, messages)
 
 
 def read_stream(call: Call) -> None:
     """`stream`, and whether the usage chunk is the caller's own wish."""
-    call.stream = optional(call.body, "stream", bool) or False
-    options: dict[str, Any] = optional(call.body, "stream_options", dict) or {}
+    body = call.body
+    if "stream" in body:
+        call.stream = optional(body, "stream", bool) or False
+    options: dict[str, Any] = {}
+    if "stream_options" in body:
+        options = optional(body, "stream_options", dict) or options
     if options and not call.stream:
         raise RequestInvalid("stream_options: only allowed when stream is true", field="stream_options")
     call.wants_usage = bool(options.get("include_usage"))
@@ -82,18 +102,27 @@ def read_tier(call: Call) -> None:
         call.parts.append(f"service_tier:{call.tier}")
 
 
-def read_media(call: Call, messages: list[Any]) -> None:
+def _read_messages(call: Call, messages: list[Any]) -> None:
+    """The media in them, and what in them is not sold."""
     found = None
-    for part in content_parts(messages):
-        if part.get("type") == "text":
+    spoken = False  # an earlier spoken answer may be named by its id
+    for message in messages:
+        if not isinstance(message, dict):
             continue
-        found = found or Found()
-        read_part(part, found, "messages.content")  # LiteLLM takes Anthropic's documents here too
+        content = message.get("content")
+        if isinstance(content, str) and len(message) == 2 and "role" in message:
+            continue  # nearly always
+        refuse_message_tools(message)
+        spoken = spoken or message.get("audio") is not None
+        for part in parts_or_one(content):
+            if part.get("type") != "text":
+                found = found or Found()
+                # LiteLLM takes Anthropic's documents here too
+                read_part(part, found, "messages.content")
     if found is not None:
         found.write(call)
-    for message in messages:  # an earlier spoken answer may be named by its id
-        if isinstance(message, dict) and message.get("audio") is not None:
-            raise stored_object("messages.audio")
+    if spoken:
+        raise stored_object("messages.audio")
 
 
 def text_bytes(content: Any) -> int:

@@ -42,6 +42,11 @@ _PRICED: Final = frozenset(
 )
 
 
+# Of an item of what was said, none of which is looked at but its content.
+_SAID: Final = (None, "message")
+_MESSAGE_MEMBERS: Final = frozenset({"type", "role", "content", "status", "phase"})
+
+
 def read_responses(call: Call) -> None:
     body = call.body
     call.stream = optional(body, "stream", bool) or False
@@ -68,6 +73,10 @@ def read_responses(call: Call) -> None:
 
 def _read_item(item: dict[str, Any], found: Found) -> None:
     kind = item.get("type")
+    if kind in _SAID and item.keys() <= _MESSAGE_MEMBERS:  # nearly always
+        for part in parts_or_one(item.get("content")):
+            read_part(part, found, "input.content")
+        return
     if kind == "item_reference" or (kind is None and "id" in item and "role" not in item):
         raise stored_object("input.item_reference")
     if kind == "image_generation_call":

@@ -53,19 +53,21 @@ def parse_call(dialect: Dialect, raw: bytes) -> Call:
     """
     shape = SHAPES[dialect.name]
     body = parse_object(raw)
-    check_names(body, shape.priced_fields)
-    check_members(body)
+    if not body.keys() <= shape.unchecked:
+        check_names(body, shape.priced_fields)
+        check_members(body)
     model = body.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= MODEL_CHARS_MAX:
         raise RequestInvalid(
             f"model: a string of 1 to {MODEL_CHARS_MAX} characters is required", field="model"
         )
-    metadata = optional(body, "metadata", dict)
-    if metadata:
-        check_metadata(metadata, anthropic=dialect.anthropic)
+    if "metadata" in body:
+        metadata = optional(body, "metadata", dict)
+        if metadata:
+            check_metadata(metadata, anthropic=dialect.anthropic)
     call = Call(dialect, body, len(raw), model)
     shape.read(call)
-    if not call.long_cache and (b"ttl" in raw or b"\\u00" in raw):
+    if not call.long_cache and (b'"ttl"' in raw or (b"\\" in raw and b"\\u00" in raw)):
         call.long_cache = LONG_CACHE.search(raw) is not None
     return call
 
@@ -78,8 +80,9 @@ def upstream_body(call: Call, *, user: str, request_id: str) -> bytes:
 
 def parse_object(raw: bytes) -> dict[str, Any]:
     """Raises: RequestInvalid for what is no JSON object, or one that cannot be handled in bounded time and memory."""
-    opened = raw.count(b"[") + raw.count(b"{")
-    if opened + raw.count(b",") > VALUES_MAX and is_crowded(raw):
+    size = len(raw)  # of what each of the limits needs some bytes: most bodies are too small to pass any
+    opened = raw.count(b"[") + raw.count(b"{") if size > 2 * DEPTH_MAX else 0
+    if size > VALUES_MAX and opened + raw.count(b",") > VALUES_MAX and is_crowded(raw):
         raise RequestInvalid(f"the body holds more than {VALUES_MAX} values and brackets")
     try:
         body = orjson.loads(raw)

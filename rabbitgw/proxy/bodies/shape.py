@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from rabbitgw.proxy.bodies.names import unchecked
 from rabbitgw.proxy.call import Call
 
 
-@dataclass(frozen=True, slots=True)
 class Shape:
     """priced_fields: whose value changes what the call costs or who serves it; a case variant of one is refused.
 
+    unchecked: names that need no look; a body has nearly always no others.
     read: fills the Call from its body; raises RequestInvalid naming the field.
     mark(call, user, request_id): writes what upstream is to know of us into the body.
     """
 
-    priced_fields: frozenset[str]
-    read: Callable[[Call], None]
-    mark: Callable[[Call, str, str], None]
+    __slots__ = ("mark", "priced_fields", "read", "unchecked")
+
+    def __init__(
+        self,
+        priced_fields: frozenset[str],
+        read: Callable[[Call], None],
+        mark: Callable[[Call, str, str], None],
+    ) -> None:
+        self.priced_fields = priced_fields
+        self.unchecked = unchecked(priced_fields)
+        self.read = read
+        self.mark = mark
 
 
 def mark_openai(call: Call, user: str, request_id: str) -> None:

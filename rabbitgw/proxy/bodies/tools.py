@@ -51,6 +51,7 @@ _PRICED_AS: Final = (
     ("file_search", "file_search_requests"),
     ("code_interpreter", "code_interpreter_sessions"),
 )
+_TEXT_OR_NONE: Final = (str, type(None))
 _MEMORY_SOLD: Final = (None, "1g")  # of a container; larger ones have prices of their own
 
 
@@ -58,9 +59,10 @@ def read_tools(call: Call) -> None:
     """Fill in what the tool list of a call can cost. Raises: RequestInvalid naming `tools`."""
     uses: dict[str, int] = {}
     for tool in optional(call.body, "tools", list) or ():
-        if not isinstance(tool, dict) or not isinstance(tool.get("type"), str | None):
+        if not isinstance(tool, dict) or not isinstance(tool.get("type"), _TEXT_OR_NONE):
             raise RequestInvalid("tools: each must be an object with a type", field="tools")
-        _no_stored_object(tool)
+        if not tool.keys() <= _OWN_MEMBERS:  # of those none names anything stored
+            _no_stored_object(tool)
         if is_own(tool, typed=not call.dialect.anthropic):
             continue
         kind = tool["type"]
@@ -109,6 +111,8 @@ def read_functions(call: Call) -> None:
 
 
 def _only_members(tool: dict[str, Any], known: frozenset[str] | None) -> None:
+    if known is not None and tool.keys() <= known:
+        return
     for name in tool:
         squeezed = name.casefold().replace("_", "").replace("-", "")
         if squeezed in _PROVIDERS if known is None else name not in known:

@@ -94,17 +94,24 @@ class OpenAIChat(Reader):
             return
         self._take_shared(document)
         self.finish_seen = True
-        self.delivered_any = any(self._delivers(obj(choice)) for choice in items(document.get("choices")))
+        for choice in items(document.get("choices")):
+            if self._delivers(obj(choice)):
+                self.delivered_any = True
+                break
 
     def _take_shared(self, document: Object) -> None:
         self.take_names(document)
         self.take_error(document.get("error"))
-        fallback = text(obj(document.get("litellm_fallback")).get("fallback_model"))
-        # LiteLLM stamps the requested name on every chunk; after a fallback this notice names who served.
-        self._fallback_model = fallback or self._fallback_model
+        if "litellm_fallback" in document:
+            fallback = text(obj(document["litellm_fallback"]).get("fallback_model"))
+            # LiteLLM stamps the requested name on every chunk; after a fallback this notice names who served.
+            self._fallback_model = fallback or self._fallback_model
         self.model = self._fallback_model or self.model
-        self._stated = _later(self._stated, document.get("usage"))
-        self._stated_groq = _later(self._stated_groq, obj(document.get("x_groq")).get("usage"))
+        usage, groq = document.get("usage"), document.get("x_groq")
+        if usage is None and groq is None:  # each chunk but one
+            return
+        self._stated = _later(self._stated, usage)
+        self._stated_groq = _later(self._stated_groq, obj(groq).get("usage"))
         stated = self._stated or self._stated_groq
         self.output_stated = states_output(stated)
         self.input_stated = stated is None or states_input(stated)
@@ -112,6 +119,9 @@ class OpenAIChat(Reader):
     def _delivers(self, choice: Object) -> bool:
         """Any text in the delta: content, tool calls, reasoning, audio … but the role and LiteLLM's notes."""
         delta = obj(choice.get("delta")) or obj(choice.get("message"))
+        content = delta.get("content")
+        if content and isinstance(content, str):  # nearly always
+            return True
         return any(text_of(value) for name, value in delta.items() if name not in _NO_OUTPUT)
 
     def usage(self) -> Usage | None:

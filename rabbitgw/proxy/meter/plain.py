@@ -32,7 +32,7 @@ class PlainReader(Stated):
         super().__init__(reader_of(dialect, choices))
         self.size = 0  # bytes of the body so far
         self._last = b""
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
         self._shrinker: Shrinker | None = None
         self._is_json: bool | None = None  # None until the first byte that is not blank
         self._ended = False
@@ -41,8 +41,12 @@ class PlainReader(Stated):
         """Take a piece; the bytes that may go to the client now."""
         if not piece:
             return b""
+        if self.size == 0 and piece[0] in b"{[" and len(piece) <= WHOLE_BYTES_MAX:
+            self._is_json = True
+            self._body = piece  # nearly always the whole of it: never copied
+        else:
+            self._keep(piece)
         self.size += len(piece)
-        self._keep(piece)
         out = self._last + piece[:-1]
         self._last = piece[-1:]
         return out
@@ -54,7 +58,7 @@ class PlainReader(Stated):
         if self._shrinker is not None:
             document = parse(self._shrinker.end())
         elif self._is_json:
-            document = parse(bytes(self._body))
+            document = parse(self._body)
         if document is not None:
             self._reader.take_body(document)
         if self._shrinker is not None or (document is None and self.size > 0):
@@ -95,8 +99,10 @@ class PlainReader(Stated):
         if self._shrinker is not None:
             self._shrinker.feed(piece)
         elif self._is_json is not False:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
             self._body += piece
             if len(self._body) > WHOLE_BYTES_MAX:
                 self._shrinker = Shrinker()
                 self._shrinker.feed(bytes(self._body))
-                self._body.clear()
+                self._body = b""

@@ -11,7 +11,7 @@ import enum
 from typing import Any, ClassVar
 
 from rabbitgw.billing.usage import Usage
-from rabbitgw.proxy.meter.numbers import Object, obj, parse, service_tier, text
+from rabbitgw.proxy.meter.numbers import Object, obj, parse
 from rabbitgw.proxy.sse import Event
 
 
@@ -157,8 +157,11 @@ class Reader:
 
     def take_names(self, document: Object) -> None:
         """The model that served and the tier that was served: the last that was named counts."""
-        self.model = text(document.get("model")) or self.model
-        self.tier = service_tier(document.get("service_tier")) or self.tier
+        model, tier = document.get("model"), document.get("service_tier")
+        if model and isinstance(model, str):
+            self.model = model
+        if tier and isinstance(tier, str):
+            self.tier = tier
 
     def take_error(self, error: Any) -> None:
         """An error object or text; the first one counts, later ones only fill what it left out."""

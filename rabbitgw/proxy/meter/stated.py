@@ -21,7 +21,10 @@ class Stated:
     @property
     def usage(self) -> Usage | None:
         """As stated so far. None when nothing was, or when zeros were stated for an answer that has output."""
-        usage = self._reader.usage()
+        reader = self._reader
+        usage = reader.usage()
+        if usage is None or usage.input_tokens or usage.output_tokens:
+            return usage
         return None if self._is_zero(usage) else usage
 
     @property
