@@ -43,8 +43,9 @@ class Slices:
         "_seen_ms",
         "_task",
         "_till",
-        "_visible",
+        "calm_tokens",
         "refusal",
+        "visible_tokens",
     )
 
     def __init__(self, till: Till, hold: Hold, quote: Quote, *, hidden_tokens_per_s: int) -> None:
@@ -55,7 +56,8 @@ class Slices:
         self._task: asyncio.Task[None] | None = None
         self._on_more: Callable[[], None] | None = None
         self._on_spent: Callable[[], None] | None = None
-        self._visible = 0
+        self.visible_tokens = 0  # delivered so far; the relay writes it
+        self.calm_tokens = 0  # below this there is nothing to do, and `seen` need not be called
         self._hidden = 0
         self._hidden_milli_per_ms = hidden_tokens_per_s
         self._last_seen = 0
@@ -72,7 +74,7 @@ class Slices:
         self._on_spent = on_spent
 
     def seen(self, delivered_tokens: int) -> bool:
-        self._visible = delivered_tokens
+        self.visible_tokens = delivered_tokens
         used = delivered_tokens + self._hidden
         if used < self._ask_at or self._closed:
             return True
@@ -85,17 +87,18 @@ class Slices:
         return False
 
     def room_tokens(self) -> int:
-        return self._limit - self._visible - self._hidden
+        return self._limit - self.visible_tokens - self._hidden
 
     def tick(self, now_ms: int, *, paused: bool = False) -> None:
         """Count what a reasoning model may have produced unseen since the last tick without visible output.
 
         `paused`: upstream is not being read, so that nothing could be seen.
         """
-        if self._visible == self._last_seen and not paused:
+        if self.visible_tokens == self._last_seen and not paused:
             self._hidden += (now_ms - self._seen_ms) * self._hidden_milli_per_ms // 1000
-            self.seen(self._visible)
-        self._last_seen = self._visible
+            self._set_calm()
+            self.seen(self.visible_tokens)
+        self._last_seen = self.visible_tokens
         self._seen_ms = now_ms
 
     async def close(self) -> None:
@@ -120,24 +123,33 @@ class Slices:
         # one that began small is meant to be enough: it asks late
         ahead = self._quote.slice_tokens // 2 if self._limit >= self._quote.slice_tokens else self._limit // 8
         self._ask_at = UNLIMITED if self._limit == UNLIMITED else max(self._limit - ahead, 0)
+        self._set_calm()
+
+    def _ask_no_more_ahead(self) -> None:
+        """From here only the end of the hold matters."""
+        self._ask_at = self._limit
+        self._set_calm()
+
+    def _set_calm(self) -> None:
+        self.calm_tokens = min(self._ask_at, self._limit) - self._hidden
 
     async def _extend(self) -> None:
         """Hold more until the hold is ahead of what was used; it may have grown by more than a slice meanwhile."""
         try:
-            while self._visible + self._hidden >= self._ask_at:
+            while self.visible_tokens + self._hidden >= self._ask_at:
                 await self._hold_next_slice()
                 self._set_limit()
         except (BudgetError, StoreError) as error:
-            self._ask_at = self._limit  # from here only the end of the hold matters
-            if self._visible + self._hidden >= self._limit:
+            self._ask_no_more_ahead()
+            if self.visible_tokens + self._hidden >= self._limit:
                 self.refusal = error
         except Exception as error:  # a stream that waits for an answer must get one
             telemetry.error("invariant_broken", exc=error, hold_id=self._hold.hold_id)
-            self._ask_at = self._limit
+            self._ask_no_more_ahead()
             self.refusal = InvariantBroken("a hold could not be extended")
         finally:
             self._task = None
-        if self._visible + self._hidden < self._limit:
+        if self.visible_tokens + self._hidden < self._limit:
             if self._on_more is not None:
                 self._on_more()
         elif self._on_spent is not None:
@@ -147,7 +159,7 @@ class Slices:
         """Raises: BudgetError when no more can be held; StoreError when Redis stayed away."""
         started_s = clock.monotonic_s()
         while True:
-            used = self._visible + self._hidden
+            used = self.visible_tokens + self._hidden
             reached = max(self._limit, used)
             tokens = reached + min(self._quote.slice_tokens, max(reached, SMALLEST_STEP_TOKENS))
             if self._quote.output_tokens_max is not None:

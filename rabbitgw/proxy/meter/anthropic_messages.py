@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 from rabbitgw.billing.usage import Usage
 from rabbitgw.proxy.meter.numbers import Object, count, items, obj, service_tier, stated, text, tool_counts
 from rabbitgw.proxy.meter.openai_chat import text_of
-from rabbitgw.proxy.meter.reading import Kind, Reader
+from rabbitgw.proxy.meter.reading import Kind, Reader, is_whole
 
 _DELTA_LINE: Final = b"event: content_block_delta\ndata:"
 # Turns of the model that was asked for; every other kind may have a model of its own.
@@ -33,6 +33,7 @@ class AnthropicMessages(Reader):
     __slots__ = ("_stated",)
 
     dialect: ClassVar[str] = "anthropic-messages"
+    repeats: ClassVar[bool] = True
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__(choices)
@@ -42,7 +43,7 @@ class AnthropicMessages(Reader):
         if not piece.startswith(_DELTA_LINE):
             return 0
         events = piece.count(_DELTA_LINE)
-        return events if piece.count(b"\n") == 3 * events else 0
+        return events if piece.count(b"\n") == 3 * events and is_whole(piece) else 0
 
     def is_silent(self, name: bytes, data: bytes) -> bool:
         return name == b"content_block_delta" and b'"usage"' not in data and b'"error"' not in data

@@ -30,14 +30,13 @@ class Delivered:
         "_sample",
         "_sampled",
         "_sampled_events",
-        "_short",
     )
 
     def __init__(self) -> None:
         self._events = 0  # that carried text
         self._bytes = 0  # of those
-        self._frame = FRAME_BYTES_MAX  # bytes of the smallest of those
-        self._short = FRAME_BYTES_MAX  # bytes of an event with a token's worth of text, as far as measured
+        # bytes of the smallest of those, or of one with a token's worth of text, as far as measured
+        self._frame = FRAME_BYTES_MAX
         self._measured = 0
         self._media_events = 0
         self._media_bytes = 0
@@ -45,17 +44,21 @@ class Delivered:
         self._sampled = 0
         self._sampled_events = 0
 
-    def add_piece(self, piece: bytes, events: int) -> None:
-        """A piece of `events` whole text events, each ended by two LF."""
+    def add_piece(self, piece: bytes, events: int) -> int:
+        """A piece of `events` whole text events, each ended by two LF. Returns: `tokens`, with these."""
         size = len(piece)
-        self._events += events
-        self._bytes += size
+        self._events = all_events = self._events + events
+        self._bytes = all_bytes = self._bytes + size
         least = size if events == 1 else 2 + min(map(len, piece.split(b"\n\n")[:-1]))
-        self._frame = min(self._frame, least)
+        if least < self._frame:
+            self._frame = least
         if self._sampled + size <= SAMPLE_BYTES_MAX:
             self._sample.append(piece)
             self._sampled += size
             self._sampled_events += events
+        if self._media_events:
+            return self.tokens()
+        return all_events + (all_bytes - all_events * self._frame) // TEXT_BYTES_PER_TOKEN
 
     def add_event(self, data: bytes, size: int, *, large: bool) -> None:
         """One text event."""
@@ -75,7 +78,7 @@ class Delivered:
     def measure(self, size: int, text_bytes: int) -> None:
         """One text event, of which this much is text."""
         self._measured += 1
-        self._short = min(self._short, max(size - text_bytes, 0) + TEXT_BYTES_PER_TOKEN)
+        self._frame = min(self._frame, max(size - text_bytes, 0) + TEXT_BYTES_PER_TOKEN)
 
     def add_media(self, size: int) -> None:
         """One event of base64."""
@@ -84,7 +87,7 @@ class Delivered:
 
     def tokens(self, *, text_under_way: int = 0, media_under_way: int = 0) -> int:
         """The estimate so far, with the bytes of a large event that has not ended yet."""
-        text_bytes = self._bytes - self._events * min(self._frame, self._short) + text_under_way
+        text_bytes = self._bytes - self._events * self._frame + text_under_way
         media_bytes = self._media_bytes + media_under_way
         return (
             self._events

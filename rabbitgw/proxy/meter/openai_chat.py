@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from rabbitgw.billing.usage import Usage
 from rabbitgw.proxy.meter.numbers import (
+    COUNT_MAX,
     Object,
     items,
     obj,
@@ -25,12 +26,13 @@ from rabbitgw.proxy.meter.numbers import (
     states_usage,
     text,
 )
-from rabbitgw.proxy.meter.reading import Kind, Reader, is_null
+from rabbitgw.proxy.meter.reading import Kind, Reader, is_null, is_whole
 
 # A chunk that tells the caller more than usage is never cut, even when usage stands on it.
 _BESIDES_USAGE = ("error", "litellm_fallback", "moderation", "prompt_filter_results")
 # Shorter audio in a chunk counts like text: to look for it in each small chunk would cost more than it is worth.
 _AUDIO_BYTES_MIN = 2048
+_CHOICES = b'"choices":[{'
 _NO_OUTPUT = ("role", "provider_specific_fields")
 _DEPTH_MAX = 32  # of nesting that is searched for text
 _TOTALS = ("completion_tokens", "prompt_tokens", "output_tokens", "input_tokens", "total_tokens")
@@ -41,6 +43,7 @@ class OpenAIChat(Reader):
 
     dialect: ClassVar[str] = "openai-chat"
     hides_usage: ClassVar[bool] = True
+    repeats: ClassVar[bool] = True
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__(choices)
@@ -51,13 +54,19 @@ class OpenAIChat(Reader):
 
     def passes(self, piece: bytes) -> int:
         # Each event is one line and has choices, so none is [DONE], a notice or a usage chunk.
-        events = piece.count(b'"choices":[{')
-        if piece.startswith(b"data:") and piece.count(b"\n") == 2 * events and _says_nothing(piece):
+        events = piece.count(_CHOICES)
+        if (
+            events
+            and piece.startswith(b"data:")
+            and piece.count(b"\n") == 2 * events
+            and is_whole(piece)
+            and _says_nothing(piece)
+        ):
             return events
         return 0
 
     def is_silent(self, name: bytes, data: bytes) -> bool:
-        return not name and b'"choices":[{' in data and _says_nothing(data)
+        return not name and _CHOICES in data and _says_nothing(data)
 
     def is_media(self, head: bytes) -> bool:
         return b'"audio"' in head
@@ -110,6 +119,12 @@ class OpenAIChat(Reader):
         usage, groq = document.get("usage"), document.get("x_groq")
         if usage is None and groq is None:  # each chunk but one
             return
+        if isinstance(usage, dict):
+            made, asked = usage.get("completion_tokens"), usage.get("prompt_tokens")
+            if made.__class__ is asked.__class__ is int and 0 < made <= COUNT_MAX and 0 < asked <= COUNT_MAX:
+                self._stated = usage  # nearly always; what is below comes to the same
+                self.output_stated = self.input_stated = True
+                return
         self._stated = _later(self._stated, usage)
         self._stated_groq = _later(self._stated_groq, obj(groq).get("usage"))
         stated = self._stated or self._stated_groq

@@ -26,7 +26,7 @@ from rabbitgw.proxy.meter.numbers import (
     states_usage,
     text,
 )
-from rabbitgw.proxy.meter.reading import Kind, Reader
+from rabbitgw.proxy.meter.reading import Kind, Reader, is_whole
 
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 _TERMINAL_BYTES = tuple(name.encode() for name in _TERMINAL)
@@ -52,11 +52,11 @@ class OpenAIResponses(Reader):
     def passes(self, piece: bytes) -> int:
         # Every event is a delta, so none is a lifecycle event, an error or [DONE]. What the caller wrote comes back in
         # those, and may look like a delta.
-        if _says_more(piece):
-            return 0
         events = piece.count(b'.delta"')
         lines = 3 if piece.startswith(b"event:") else 2
-        return events if piece.count(b"\n") == lines * events and b"audio" not in piece else 0
+        if piece.count(b"\n") != lines * events or b"audio" in piece or not is_whole(piece):
+            return 0
+        return 0 if _says_more(piece) else events
 
     def is_silent(self, name: bytes, data: bytes) -> bool:
         del name

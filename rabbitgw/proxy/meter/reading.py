@@ -46,6 +46,7 @@ class Reader:
 
     dialect: ClassVar[str] = "openai-moderations"
     hides_usage: ClassVar[bool] = False  # has a usage chunk of its own that can be cut out
+    repeats: ClassVar[bool] = False  # its ordinary events differ in their text alone (alike.py)
     body_bytes_per_token: ClassVar[int] = (
         4  # for the estimate of a body that cannot be read; 0: it has no output
     )
@@ -76,7 +77,7 @@ class Reader:
     def passes(self, piece: bytes) -> int:
         """How many events `piece` is, if it is whole text output events that say nothing else; 0 when unsure.
 
-        `piece` begins at an event's begin, has no CR and ends with a blank line.
+        `piece` begins at an event's begin.
         """
         del piece
         return 0
@@ -170,6 +171,11 @@ class Reader:
         said = obj(error) or {"message": str(error)}
         known = self.error or {}
         self.error = {name: known.get(name) or said.get(name) for name in ("type", "message", "code")}
+
+
+def is_whole(piece: bytes) -> bool:
+    """Whether a piece ends with a blank line, all its lines being ended by LF alone."""
+    return piece.endswith(b"\n\n") and b"\r" not in piece
 
 
 def is_null(data: bytes, key: bytes, null: bytes) -> bool:

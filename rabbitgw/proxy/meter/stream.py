@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from rabbitgw.proxy.meter.alike import Alike
 from rabbitgw.proxy.meter.delivered import Delivered
 from rabbitgw.proxy.meter.dialects import reader_of
 from rabbitgw.proxy.meter.estimate import OutputSample
@@ -44,6 +45,7 @@ class StreamReader(Stated):
     """
 
     __slots__ = (
+        "_alike",
         "_checked",
         "_cut_lf",
         "_delivered",
@@ -55,20 +57,28 @@ class StreamReader(Stated):
         "_passes",
         "_ready",
         "_released",
-        "_terminal",
+        "_repeats",
         "_torn",
         "_withheld",
+        "delivered_tokens",
+        "finish_seen",
+        "terminal_seen",
     )
 
     def __init__(self, dialect: str, *, hide_usage: bool, choices: int = 1) -> None:
         super().__init__(reader_of(dialect, choices))
+        self.terminal_seen = False  # with it the answer is whole, but for its withheld end
+        self.finish_seen = False  # every answer has its finish reason, or that came: what is left is a few frames
+        # Estimate, without parsing, of the output tokens so far; it never waits for an event's end.
+        self.delivered_tokens = 0
         self._passes = self._reader.passes
+        self._repeats = self._reader.repeats
+        self._alike = Alike()
         self._ready = False  # nothing is held, the next byte begins an event, and ordinary ones need no look
         self._hide = hide_usage and self._reader.hides_usage
         self._framer = Framer(Shrinker)
         self._held = b""  # not given yet: the end of what was fed
         self._withheld = bytearray()
-        self._terminal = False
         self._released = False
         self._torn = False  # the body ended within an event of which the client has a part
         self._doubt_from: int | None = None  # a closing event ended the stream so far; its line end is held
@@ -81,20 +91,90 @@ class StreamReader(Stated):
 
     def feed(self, piece: bytes) -> bytes:
         """Take a piece from upstream; the bytes that may go to the client now (`piece` itself, if it may whole)."""
-        if self._terminal:
-            return self._after_terminal(piece)
-        if self._ready and piece.endswith(b"\n\n") and _CR not in piece:
-            events = self._passes(piece)
+        if self._ready:  # nearly always
+            events = self._alike.events(piece)
+            if not events:
+                events = self._passes(piece)
+                if events == 1 and self._repeats:
+                    self._alike.learn(piece)
             if events:
                 self._framer.offset += len(piece)
-                self._delivered.add_piece(piece, events)
+                self.delivered_tokens = self._delivered.add_piece(piece, events)
                 return piece
-        return self._feed_events(piece) if piece else b""
+        if self.terminal_seen:
+            return self._after_terminal(piece)
+        if not piece:
+            return b""
+        out = self._feed_events(piece)
+        self._tell()
+        return out
 
     def end(self) -> bytes:
         """Upstream's body ended: read a last event that nothing terminated, give back what was held in doubt."""
-        if self._terminal:
+        if self.terminal_seen:
             return b""
+        out = self._end_events()
+        self._tell()
+        return out
+
+    def release(self) -> bytes:
+        """The withheld bytes, once the call is settled; whatever upstream sends after them passes unread."""
+        self._released = True
+        withheld = bytes(self._withheld)
+        self._withheld.clear()
+        return withheld
+
+    @property
+    def withheld(self) -> bytes:
+        """The end of the terminal frame and what followed it, for after the settle."""
+        return bytes(self._withheld)
+
+    @property
+    def at_event_end(self) -> bool:
+        """An event of ours may follow what the client was given so far (nothing, or up to an event's end)."""
+        framer = self._framer
+        if self.terminal_seen or self._torn:
+            return False
+        if not self._held:
+            return framer.at_event_end
+        held_from = framer.offset - len(self._held)
+        return held_from == (framer.line_start if framer.pending_start is None else framer.pending_start)
+
+    # What was seen
+
+    def output_sample(self) -> OutputSample:
+        """What `estimate_output_tokens` needs, when usage is missing."""
+        return self._delivered.sample(self._reader.dialect)
+
+    # Inside
+
+    def _tell(self) -> None:
+        """Bring what a relay reads after every piece up to date."""
+        self.finish_seen = self._reader.finish_seen
+        kind, size = (Kind.ASIDE, 0) if self._ready else self._under_way()
+        self.delivered_tokens = self._delivered.tokens(
+            text_under_way=size if kind is Kind.OUTPUT else 0,
+            media_under_way=size if kind is Kind.MEDIA else 0,
+        )
+
+    def _under_way(self) -> tuple[Kind, int]:
+        """What the event under way is, as far as its beginning tells, and its bytes; a small one is not looked at."""
+        framer, overflow = self._framer, self._framer.overflow
+        size = framer.under_way
+        if size <= HEAD_BYTES:
+            return Kind.ASIDE, 0
+        head = overflow.head(HEAD_BYTES) if isinstance(overflow, Shrinker) else framer.data_head(HEAD_BYTES)
+        return (self._reader.pending_kind(framer.name, head) if head else Kind.ASIDE), size
+
+    def _after_terminal(self, piece: bytes) -> bytes:
+        if self._released:
+            return piece
+        if len(self._withheld) < AFTER_BYTES_MAX:
+            self._withheld += piece
+        return b""
+
+    def _end_events(self) -> bytes:
+        self._ready = False
         self._torn = not self.at_event_end
         under_way, size = self._under_way()
         start = self._framer.offset - len(self._held)
@@ -113,75 +193,9 @@ class StreamReader(Stated):
         self._held = b""
         if terminal is None:
             return _without(held, start, start + len(held), cuts)
-        self._terminal = True
+        self.terminal_seen = True
         self._withheld += held[max(terminal - start, 0) :]
         return held[: max(terminal - start, 0)]
-
-    def release(self) -> bytes:
-        """The withheld bytes, once the call is settled; whatever upstream sends after them passes unread."""
-        self._released = True
-        withheld = bytes(self._withheld)
-        self._withheld.clear()
-        return withheld
-
-    @property
-    def withheld(self) -> bytes:
-        """The end of the terminal frame and what followed it, for after the settle."""
-        return bytes(self._withheld)
-
-    @property
-    def at_event_end(self) -> bool:
-        """An event of ours may follow what the client was given so far (nothing, or up to an event's end)."""
-        framer = self._framer
-        if self._terminal or self._torn:
-            return False
-        if not self._held:
-            return framer.at_event_end
-        held_from = framer.offset - len(self._held)
-        return held_from == (framer.line_start if framer.pending_start is None else framer.pending_start)
-
-    # What was seen
-
-    @property
-    def terminal_seen(self) -> bool:
-        return self._terminal
-
-    @property
-    def finish_seen(self) -> bool:
-        """Every answer has its finish reason, or the terminal frame came: what is left is a few frames."""
-        return self._reader.finish_seen
-
-    @property
-    def delivered_tokens(self) -> int:
-        """Estimate, without parsing, of the output tokens so far; it never waits for an event's end."""
-        if self._ready:  # between two events: nearly always
-            return self._delivered.tokens()
-        kind, size = self._under_way()
-        if kind is Kind.OUTPUT:
-            return self._delivered.tokens(text_under_way=size)
-        return self._delivered.tokens(media_under_way=size if kind is Kind.MEDIA else 0)
-
-    def output_sample(self) -> OutputSample:
-        """What `estimate_output_tokens` needs, when usage is missing."""
-        return self._delivered.sample(self._reader.dialect)
-
-    # Inside
-
-    def _under_way(self) -> tuple[Kind, int]:
-        """What the event under way is, as far as its beginning tells, and its bytes; a small one is not looked at."""
-        framer, overflow = self._framer, self._framer.overflow
-        size = framer.under_way
-        if size <= HEAD_BYTES:
-            return Kind.ASIDE, 0
-        head = overflow.head(HEAD_BYTES) if isinstance(overflow, Shrinker) else framer.data_head(HEAD_BYTES)
-        return (self._reader.pending_kind(framer.name, head) if head else Kind.ASIDE), size
-
-    def _after_terminal(self, piece: bytes) -> bytes:
-        if self._released:
-            return piece
-        if len(self._withheld) < AFTER_BYTES_MAX:
-            self._withheld += piece
-        return b""
 
     def _feed_events(self, piece: bytes) -> bytes:
         framer = self._framer
@@ -199,7 +213,7 @@ class StreamReader(Stated):
             kind = self._read(event)
             if kind is Kind.TERMINAL:
                 stop = max(event.last_line_end, start)
-                self._terminal = True
+                self.terminal_seen = True
                 self._ready = False
                 self._withheld += whole[stop - start :]
                 self._held = b""
