@@ -61,7 +61,13 @@ class Client(Protocol):
 
 
 class Meter(Protocol):
-    """Asked after each piece of a stream: may it go on? (proxy/slices.py)"""
+    """Asked after each piece of a stream: may it go on? (proxy/slices.py)
+
+    visible_tokens: the output delivered so far, which the relay writes. Below `calm_tokens` of it nothing need be asked.
+    """
+
+    visible_tokens: int
+    calm_tokens: int
 
     def seen(self, delivered_tokens: int) -> bool:
         """False: pass on no more until `Relay.resume_for_money` (or the end)."""
@@ -148,7 +154,11 @@ class Relay:
                 self.stop(Outcome.REFUSED)
         elif self._held_up:
             self._kept += piece  # reading is paused: what comes now was read before, 64 KiB at most
-        elif self._meter is not None and self._meter.room_tokens() <= len(piece) // BYTES_PER_TOKEN_LEAST:
+        elif (
+            self._meter is not None
+            and self._meter.visible_tokens + len(piece) // BYTES_PER_TOKEN_LEAST >= self._meter.calm_tokens
+            and self._meter.room_tokens() <= len(piece) // BYTES_PER_TOKEN_LEAST
+        ):
             self._pass_by_events(piece)
         elif not self._pass(piece):
             self._hold_up(b"")  # it was more than its size gave away
@@ -274,8 +284,11 @@ class Relay:
         if stream.terminal_seen:
             self._resolve(Outcome.WHOLE)
             return True
-        # after the finish chunk only a few frames follow, and the call is read to its end in any case
-        return self._meter is None or stream.finish_seen or self._meter.seen(stream.delivered_tokens)
+        meter = self._meter
+        if meter is None or stream.finish_seen:
+            return True  # after the finish chunk a few frames follow, and the call is read to its end in any case
+        meter.visible_tokens = tokens = stream.delivered_tokens
+        return tokens < meter.calm_tokens or meter.seen(tokens)
 
     def _pass_by_events(self, piece: bytes) -> None:
         """Near the end of what is held: one event at a time, and what the hold does not cover stays here."""

@@ -18,9 +18,10 @@ PLENTY = 1 << 40
 
 
 class Room:
-    """A Meter with so much room; events are a token each."""
+    """A Meter with so much room, that wants to be asked always; events are a token each."""
 
     def __init__(self, tokens: int) -> None:
+        self.visible_tokens = self.calm_tokens = 0
         self.tokens = tokens
         self.used = 0
         self.on_short: Callable[[], None] = lambda: None

@@ -165,6 +165,32 @@ async def test_visible_output_stops_the_count_of_hidden_output() -> None:
     assert one.slices.room_tokens() == SLICE - 10
 
 
+async def test_below_its_calm_tokens_a_stream_has_nothing_to_ask() -> None:
+    one = stream(hidden_tokens_per_s=10)
+    assert one.slices.calm_tokens == SLICE // 2
+    one.slices.tick(one.slices._seen_ms + 1000)  # 10 hidden tokens
+    assert one.slices.calm_tokens == SLICE // 2 - 10
+    one.slices.visible_tokens = SLICE // 2 - 11
+    assert one.slices.seen(SLICE // 2 - 11)
+    assert one.purse.asked == []
+    assert one.slices.seen(SLICE // 2 - 10)
+    await until(lambda: one.more)
+    assert len(one.purse.asked) == 1
+    assert one.slices.calm_tokens == 2 * SLICE - SLICE // 2 - 10
+
+
+async def test_after_a_refusal_ahead_of_need_a_stream_is_calm_up_to_its_hold() -> None:
+    one = stream()
+    one.purse.answer = SHORT
+    one.slices.seen(130)
+    await until(lambda: one.more)
+    assert one.slices.calm_tokens == SLICE
+
+
+async def test_a_stream_that_holds_its_own_limit_is_calm_to_its_end() -> None:
+    assert stream(max_tokens=100).slices.calm_tokens > 1 << 40
+
+
 async def test_nothing_is_asked_after_the_close() -> None:
     one = stream(hidden_tokens_per_s=100)
     one.purse.gate.clear()
