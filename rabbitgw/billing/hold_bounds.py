@@ -160,13 +160,6 @@ def prompt_tokens_max(
     )
 
 
-def plain_input_nanos(price: Price, body_bytes: int, *, tier: str | None = None) -> int:
-    """A plain estimate of the input: a quarter token per byte at the plain rate. No bound."""
-    tokens = ceil_div(body_bytes, PLAIN_BYTES_PER_TOKEN)
-    rates, _ = price.rates(tier, tokens)
-    return ceil_div(tokens * rates.input, TOKENS_PER_MTOK) + fixed_nanos(price)
-
-
 def output_slice_nanos(
     price: Price,
     tokens: int,

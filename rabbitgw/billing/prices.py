@@ -140,7 +140,7 @@ def charge(price: Price, usage: Usage, book: PriceBook | None = None) -> Charge:
 
 
 def _text_nanos(price: Price, rates: Rates, usage: Usage) -> int:
-    """Of text alone, all of it priced: nearly every call. What `charge_by_parts` makes of it, in a fifth of the time."""
+    """Of text alone, all of it priced: nearly every call. As `charge_by_parts` has it, in a fifth of the time."""
     cached, short, long = (
         usage.cached_input_tokens,
         usage.cache_write_5m_tokens,

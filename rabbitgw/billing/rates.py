@@ -115,7 +115,9 @@ class RateTable:
     def worst(self, tiers: tuple[str, ...], prompt_tokens_max: int | None, kinds: tuple[str, ...]) -> int:
         """The dearest of these kinds in any of these tiers, for prompts up to a size (None: of any size)."""
         most = self.thresholds[0] if prompt_tokens_max is None and self.thresholds else 0
-        return self.worst_at(tiers, most if prompt_tokens_max is None else self.reached(prompt_tokens_max), kinds)
+        return self.worst_at(
+            tiers, most if prompt_tokens_max is None else self.reached(prompt_tokens_max), kinds
+        )
 
     def worst_at(self, tiers: tuple[str, ...], above_max: int, kinds: tuple[str, ...]) -> int:
         """`worst`, for prompts that pass thresholds up to `above_max`."""

@@ -130,7 +130,10 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
         most,
         settings.slice_output_tokens * call.choices,
         input_tokens,
-        not call.stream and most is not None and call.output_limit is None and price.max_output_tokens is None,
+        not call.stream
+        and most is not None
+        and call.output_limit is None
+        and price.max_output_tokens is None,
         price.reasons,
     )
 

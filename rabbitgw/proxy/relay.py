@@ -63,7 +63,7 @@ class Client(Protocol):
 class Meter(Protocol):
     """Asked after each piece of a stream: may it go on? (proxy/slices.py)
 
-    visible_tokens: the output delivered so far, which the relay writes. Below `calm_tokens` of it nothing need be asked.
+    visible_tokens: the output delivered so far, written by the relay. Below `calm_tokens` of it nothing need be asked.
     """
 
     visible_tokens: int

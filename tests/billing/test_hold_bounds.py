@@ -12,7 +12,6 @@ from rabbitgw.billing.hold_bounds import (
     input_bound_nanos,
     output_slice_nanos,
     output_tokens_within,
-    plain_input_nanos,
     prompt_tokens_max,
     reachable_tiers,
     tools_bound_nanos,
@@ -54,12 +53,6 @@ def test_input_is_held_at_the_dearest_rate_that_can_apply() -> None:
     assert input_bound_nanos(TIERED, 1_002, long_cache=False) == 1_253
     # the tier has no rate for cache writes: three times the plain one, as its input is
     assert input_bound_nanos(TIERED, 1_000, tier="priority", long_cache=False) == 1_875
-
-
-def test_the_plain_estimate_is_a_quarter_token_a_byte_at_the_plain_rate() -> None:
-    assert plain_input_nanos(TIERED, 1_000) == 250
-    assert plain_input_nanos(TIERED, 4_004) == 2_002
-    assert plain_input_nanos(TIERED, 1_000, tier="priority") == 750
 
 
 def test_media_are_held_by_what_they_are() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rabbitgw.billing.prices import Price, PriceBook, charge, cost_nanos, unpriced_parts
+from rabbitgw.billing.prices import Price, PriceBook, charge, charge_by_parts, cost_nanos, unpriced_parts
 from rabbitgw.billing.rates import INPUT_KINDS, OUTPUT_KINDS, RateTable
 from rabbitgw.billing.usage import Usage
 from tests.billing.price_cases import cases, imported, price_of, usage_of
@@ -321,3 +321,37 @@ def test_the_charge_is_less_than_one_nano_above_the_exact_cost(price: Price, usa
         1_000_000,
     )
     assert exact <= cost_nanos(price, usage) < exact + 1
+
+
+@st.composite
+def odd_prices(draw: st.DrawFn) -> Price:
+    """Any sheets: parts without a price, tiers, thresholds, and what is sold by the piece."""
+    kinds = st.dictionaries(st.sampled_from((*INPUT_KINDS, *OUTPUT_KINDS)), RATES)
+    keys = st.tuples(
+        st.sampled_from(("", "priority", "flex", "speed:fast")), st.sampled_from((0, 1_000, 200_000))
+    )
+    units = st.dictionaries(st.sampled_from(("requests", "seconds", "images")), RATES)
+    return Price(
+        pattern="m",
+        table=RateTable(draw(st.dictionaries(keys, kinds)), inclusive=draw(st.booleans())),
+        units=draw(units),
+    )
+
+
+@st.composite
+def odd_usages(draw: st.DrawFn) -> Usage:
+    """Counts that need not fit each other, most of them zero as in most answers."""
+    few = st.one_of(st.just(0), st.just(0), COUNTS)
+    usage = Usage(*(draw(few) for _ in range(11)))
+    usage.service_tier = draw(st.sampled_from((None, "default", "priority", "flex", "fast", "unheard_of")))
+    usage.server_tools = draw(
+        st.dictionaries(st.sampled_from(("images", "other")), st.integers(0, 3), max_size=1)
+    )
+    if draw(st.booleans()):
+        usage.per_model = (("other", Usage(input_tokens=draw(few), output_tokens=draw(few))),)
+    return usage
+
+
+@given(odd_prices(), st.one_of(usages(), odd_usages()))
+def test_text_in_one_sum_costs_what_its_parts_do(price: Price, usage: Usage) -> None:
+    assert charge(price, usage) == charge_by_parts(price, usage)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from rabbitgw.errors import RequestInvalid
-from rabbitgw.proxy.bodies.parsing import parse_call, upstream_body
+from rabbitgw.proxy.bodies.names import check_members, check_names
+from rabbitgw.proxy.bodies.parsing import SHAPES, parse_call, upstream_body
+from rabbitgw.proxy.bodies.shape import Shape
 from rabbitgw.proxy.dialects import (
     CHAT,
     COMPLETIONS,
@@ -314,3 +317,24 @@ def test_a_prediction_and_a_long_cache_are_seen() -> None:
         assert not parsed(dialect, prompt_cache_retention="in_memory").long_cache
     system = [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
     assert parsed(MESSAGES, system=system).long_cache
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_name_that_is_not_looked_at_would_not_be_refused(shape: Shape) -> None:
+    for name in shape.unchecked:
+        for value in (True, "x", {"edits": [{"type": "other"}], "comparison_response_id": "r"}):
+            check_names({name: value}, shape.priced_fields)
+            check_members({name: value})
+
+
+def test_a_chat_without_rare_fields_is_read_as_one_in_which_they_are_null() -> None:
+    fields = {
+        "max_tokens": 5,
+        "max_completion_tokens": 9,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    usual = parsed(CHAT, **fields)
+    rare = parsed(CHAT, **fields, n=None, tools=None, service_tier=None, audio=None)
+    assert replace(usual, body={}, body_bytes=0) == replace(rare, body={}, body_bytes=0)
+    assert (usual.output_limit, usual.stream, usual.wants_usage) == (9, True, True)

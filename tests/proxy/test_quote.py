@@ -7,10 +7,22 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rabbitgw.billing.admission import Hold
+from rabbitgw.billing.hold_bounds import (
+    NO_MEDIA,
+    Media,
+    input_bound_nanos,
+    input_tokens_bound,
+    output_slice_nanos,
+    prompt_tokens_max,
+)
 from rabbitgw.billing.keyring import KeyRecord
 from rabbitgw.billing.price_text import price_from_text
+from rabbitgw.billing.prices import Price
+from rabbitgw.billing.rates import RateTable
 from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
 from rabbitgw.proxy.bodies.parsing import parse_call
@@ -207,3 +219,73 @@ def test_a_part_of_messages_without_a_price_is_not_sold(
     with pytest.raises(ModelNotPriced, match=part) as refused:
         quoted_as(MESSAGES, messages=[{"role": "user", "content": "hi"}], max_tokens=9, **fields)
     assert refused.value.field == field
+
+
+TIERED = Price(
+    pattern="m",
+    table=RateTable(
+        {
+            ("", 0): {
+                "input": 1_000_000,
+                "cache_write": 1_250_000,
+                "cache_write_1h": 2_000_000,
+                "output": 4_000_000,
+            },
+            ("", 1_000): {
+                "input": 2_000_000,
+                "cache_write": 2_500_000,
+                "output": 6_000_000,
+                "audio_output": 9,
+            },
+            ("priority", 0): {"input": 3_000_000, "output": 9_000_000, "image_output": 10_000_000},
+        }
+    ),
+    units={"requests": 3_000_000},
+)
+
+
+@pytest.mark.parametrize(
+    ("body_bytes", "tier", "nanos"), [(1_000, None, 250), (4_004, None, 2_002), (1_000, "priority", 750)]
+)
+def test_the_plain_estimate_is_a_quarter_token_a_byte_at_the_plain_rate(
+    body_bytes: int, tier: str | None, nanos: int
+) -> None:
+    call = Call(CHAT, {}, body_bytes, "m", tier=tier)
+    assert quote(call, TIERED, Settings.load()).offers[-1].input_nanos == nanos + 3
+
+
+@given(
+    st.sampled_from([PRICE, TIERED]),
+    st.sampled_from([CHAT, EMBEDDINGS]),
+    st.integers(0, 5_000),
+    st.sampled_from([None, "default", "priority"]),
+    st.booleans(),
+    st.sampled_from(
+        [NO_MEDIA, Media(), Media(images=1, file_bytes=9), Media(audio_bytes=90, linked_files=1)]
+    ),
+    st.booleans(),
+)
+def test_a_quote_is_what_the_bounds_of_its_parts_add_up_to(
+    price: Price,
+    dialect: Dialect,
+    body_bytes: int,
+    tier: str | None,
+    long_cache: bool,
+    media: Media,
+    tools: bool,
+) -> None:
+    body = {"tools": [{}]} if tools else {}
+    call = Call(dialect, body, body_bytes, "m", stream=True, media=media, tier=tier, long_cache=long_cache)
+    offer = quote(call, price, Settings.load())
+    constant = 600 if tools else 0
+    bound_nanos = input_bound_nanos(
+        price, body_bytes, tools_constant=constant, media=media, tier=tier, long_cache=long_cache
+    )
+    largest = prompt_tokens_max(price, body_bytes, tools_constant=constant, media=media)
+    drawn = ("image_output",) if "image_output" in price.table.sheets["", 0] else ()
+    rate = output_slice_nanos(price, 10**6, tier=tier, prompt_tokens=largest, media_output=drawn)
+    assert offer.offers[0].input_nanos == bound_nanos
+    assert offer.output_nanos_per_mtok == (rate if dialect.has_output else 0)
+    assert offer.held_input_tokens == input_tokens_bound(
+        price, body_bytes, tools_constant=constant, media=media
+    )

@@ -42,7 +42,16 @@ _PRICED: Final = frozenset(
 # What `_read_rare` reads.
 _RARE: Final = frozenset(
     {
-        *("n", "service_tier", "tools", "functions", "modalities", "audio", "web_search_options", "prediction"),
+        *(
+            "n",
+            "service_tier",
+            "tools",
+            "functions",
+            "modalities",
+            "audio",
+            "web_search_options",
+            "prediction",
+        ),
         "prompt_cache_retention",
     }
 )

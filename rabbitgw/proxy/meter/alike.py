@@ -16,9 +16,9 @@ _REST: Final = (
     _STRING
     + rb'[\]}]*+(?:,"(?:(?!error"|audio")[a-z_]++":null|obfuscation":"'
     + _STRING
-    + rb')[\]}]*+)*+\n\n'
+    + rb")[\]}]*+)*+\n\n"
 )
-_TEXT: Final = re.compile(rb':"(?=' + _REST + rb'\Z)')
+_TEXT: Final = re.compile(rb':"(?=' + _REST + rb"\Z)")
 _rest_of: Final = re.compile(_REST).match
 _LEARNT_MAX: Final = 16  # of one stream; where no two events are alike it would be lost labour
 _LEARNT_BYTES_MAX: Final = 2048  # of one made to be searched slowly

@@ -50,7 +50,7 @@ class Delivered:
         self._events = all_events = self._events + events
         self._bytes = all_bytes = self._bytes + size
         least = size if events == 1 else 2 + min(map(len, piece.split(b"\n\n")[:-1]))
-        if least < self._frame:
+        if least < self._frame:  # noqa: PLR1730  min would be a call for each chunk
             self._frame = least
         if self._sampled + size <= SAMPLE_BYTES_MAX:
             self._sample.append(piece)

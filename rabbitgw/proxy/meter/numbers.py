@@ -113,7 +113,7 @@ def states_input(usage: Object | None) -> bool:
 
 
 def _states_any(usage: Object, names: tuple[str, ...]) -> bool:
-    for name in names:
+    for name in names:  # noqa: SIM110  the first is nearly always there, and a generator costs as much as all of it
         if stated(usage.get(name)) is not None:
             return True
     return False
@@ -131,8 +131,11 @@ def openai_usage(
     reasoning out).
     """
     usual = _usual_usage(usage, service_tier, server_tools)
-    if usual is not None:
-        return usual
+    return detailed_usage(usage, service_tier, server_tools) if usual is None else usual
+
+
+def detailed_usage(usage: Object, service_tier: str | None, server_tools: dict[str, int] | None) -> Usage:
+    """`openai_usage` of whatever is stated."""
     into = obj(usage.get("prompt_tokens_details")) or obj(usage.get("input_tokens_details"))
     into = into or obj(usage.get("input_token_details"))
     out = obj(usage.get("completion_tokens_details")) or obj(usage.get("output_tokens_details"))

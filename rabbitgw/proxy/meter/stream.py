@@ -68,7 +68,9 @@ class StreamReader(Stated):
     def __init__(self, dialect: str, *, hide_usage: bool, choices: int = 1) -> None:
         super().__init__(reader_of(dialect, choices))
         self.terminal_seen = False  # with it the answer is whole, but for its withheld end
-        self.finish_seen = False  # every answer has its finish reason, or that came: what is left is a few frames
+        self.finish_seen = (
+            False  # every answer has its finish reason, or that came: what is left is a few frames
+        )
         # Estimate, without parsing, of the output tokens so far; it never waits for an event's end.
         self.delivered_tokens = 0
         self._passes = self._reader.passes
