@@ -40,7 +40,7 @@ from rabbitgw.proxy.slices import Slices
 from rabbitgw.proxy.upstream import Exchange, Upstream
 from rabbitgw.proxy.upstream_head import field_lines
 from rabbitgw.proxy.upstream_refusal import refusal
-from rabbitgw.proxy.verdict import CLIENT_LEFT, Verdict, judge
+from rabbitgw.proxy.verdict import CLIENT_LEFT, Verdict, judge, judge_now
 
 CONNECT_AGAIN_S: Final = 0.2
 UPSTREAM_END_WAIT_S: Final = 5.0  # after the terminal frame: a body that does not end by then is cut off
@@ -135,7 +135,7 @@ class _Run:
                     await self._send_anew(exchange)
                 outcome = await relay.outcome
             self.failure = self._failure_of(outcome, relay)
-            self.verdict = await judge(outcome, relay, admitted.call)
+            self.verdict = judge_now(outcome, relay) or await judge(outcome, relay, admitted.call)
         except UpstreamError as error:
             # its traceback would keep the call until the next garbage collection
             self.failure = error.with_traceback(None)

@@ -266,7 +266,7 @@ async def test_a_cut_stream_ends_with_an_error_event_and_a_partial_charge(desk: 
     assert end[1] > 10 * 10_000
 
 
-@pytest.mark.parametrize("where", ["judge", "charge", "payload"])
+@pytest.mark.parametrize("where", ["judge_now", "charge", "payload"])
 async def test_a_bug_at_the_end_leaves_no_money_held_and_no_answer_whole(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
