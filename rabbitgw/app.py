@@ -40,7 +40,7 @@ from rabbitgw.errors import InvariantBroken, SettingInvalid
 from rabbitgw.listening import Listener
 from rabbitgw.proxy.catalog import Catalog
 from rabbitgw.proxy.front import Front
-from rabbitgw.proxy.front_sweep import Sweep
+from rabbitgw.proxy.front_inner import Inner
 from rabbitgw.proxy.serve import Service
 from rabbitgw.proxy.upstream import Upstream
 from rabbitgw.redis_link import RedisLink
@@ -134,14 +134,12 @@ class Gateway:
         )
         catalog = Catalog(self._upstream, settings.litellm_master_key.get_secret_value())
         self._service = Service(settings, self._keyring, self._prices, till, self._upstream, catalog)
-        self._front = Front(self._service)
-        self._sweep = Sweep(settings.client_stall_timeout_s)
         app = web.Application(client_max_size=settings.body_bytes_max, middlewares=[json_errors])
-        app.add_routes(self._front.routes())
         app.add_routes(
             side_routes(SideDeps(opened.pg, opened.link, scripts, self._keyring, settings, self.scrape))
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SETTLE_AT_END_S)
+        self._inner = Inner(app, shutdown_timeout_s=SETTLE_AT_END_S)
+        self._front = Front(self._service, self._inner)
         self._loops: list[asyncio.Task[None]] = []
         self._listener: Listener | None = None
         self.port = 0
@@ -154,14 +152,12 @@ class Gateway:
             task = asyncio.create_task(loop)
             task.add_done_callback(self._loop_ended)
             self._loops.append(task)
-        await self._runner.setup()
+        await self._inner.start()
         settings = self._settings
         try:
             sockets = self._sockets or listening.bound(settings.host, settings.port, setting="RABBITGW_PORT")
             self.port = listening.port_of(sockets)
-            self._listener = await listening.serve(
-                self._front.door_of(self._runner.server), sockets, setting="RABBITGW_PORT"
-            )
+            self._listener = await listening.serve(self._front.connect, sockets, setting="RABBITGW_PORT")
         except SettingInvalid:
             await self.stop()  # the loops run already
             raise
@@ -179,7 +175,8 @@ class Gateway:
         await self._drain(linger_s)
         await self._upstream.close()  # what still runs now ends as broken off, and is settled for its part
         await self._front.drain(SETTLE_AT_END_S)
-        await self._runner.cleanup()
+        await self._inner.close()
+        await self._front.close()
         self._stop.set()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._leases.give_up()
@@ -190,14 +187,14 @@ class Gateway:
     async def _drain(self, linger_s: float) -> None:
         """Wait until nothing runs, and nothing more comes on the connections that are open."""
         ends_s = clock.monotonic_s() + self._settings.drain_timeout_s
-        server = self._runner.server
+        front = self._front
         while True:
-            await self._front.drain(ends_s - clock.monotonic_s())
-            if not linger_s or server is None or not server.connections:
+            await front.drain(ends_s - clock.monotonic_s())
+            if not linger_s or not front.connections:
                 return
-            seen = server.requests_count
+            seen = front.requests
             await asyncio.sleep(linger_s)
-            if server.requests_count == seen or clock.monotonic_s() >= ends_s:
+            if front.requests == seen or clock.monotonic_s() >= ends_s:
                 return
 
     def raise_if_failed(self) -> None:
@@ -219,8 +216,6 @@ class Gateway:
             except TimeoutError:
                 metrics.TICK_LATE.set(max(0.0, clock.monotonic_s() - began_s - TICK_S))
                 self._service.tick()
-                if self._runner.server is not None:
-                    self._sweep.look(door.transport for door in self._runner.server.connections)
                 self.scrape.tick()
 
     def _show(self) -> None:

@@ -12,6 +12,8 @@
     │   ├── MethodNotAllowed   405  method_not_allowed     a path that is sold, asked for in another way
     │   ├── Conflict           409  conflict               same id, other content
     │   ├── BodyTooLarge       413  request_too_large      names the limit
+    │   ├── ExpectationFailed  417  expectation_failed     an Expect that is not 100-continue
+    │   ├── HeadTooLarge       431  head_too_large         names the limit
     │   └── BudgetError        429  money says no
     │       ├── BalanceShort   429  insufficient_quota     the wallet
     │       └── WindowShort    429  budget_exceeded        a spend window; says when it resets
@@ -114,6 +116,16 @@ class Conflict(CallerError):
 class BodyTooLarge(CallerError):
     http_status = 413
     code = "request_too_large"
+
+
+class ExpectationFailed(CallerError):
+    http_status = 417
+    code = "expectation_failed"
+
+
+class HeadTooLarge(CallerError):
+    http_status = 431
+    code = "head_too_large"
 
 
 class BudgetError(CallerError):

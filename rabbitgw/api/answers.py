@@ -17,9 +17,9 @@ from pydantic import BaseModel, ValidationError
 from rabbitgw import clock, telemetry
 from rabbitgw.api.views import Refusal, Refused, shown
 from rabbitgw.errors import AuthError, BodyTooLarge, CallerError, RabbitError, RequestInvalid
+from rabbitgw.proxy.front_inner import BODY_BYTES_MAX
 from rabbitgw.proxy.request_headers import Heard
 
-BODY_BYTES_MAX = 1024 * 1024  # a side route's body is a form, not a prompt
 NAME_CHARS_MAX = 200  # of a field that is refused by name; a caller may make up longer ones
 NUL = rb"\u0000"
 HTTP_CODES = {

@@ -18,7 +18,7 @@ from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.config import Settings
-from rabbitgw.proxy.front import server_log
+from rabbitgw.proxy.front_inner import server_log
 from rabbitgw.scrape import OPENMETRICS, TEXT, Scrape
 
 TAKEN = frozenset({TEXT, OPENMETRICS, "text/*", "application/*", "*/*", ""})

@@ -15,21 +15,33 @@ from rabbitgw.proxy.quote import Quote
 from rabbitgw.proxy.relay import Headers
 
 
+async def no_body() -> bytes:
+    return b""
+
+
 @dataclass(slots=True)  # not frozen: that would cost three times as much to make
 class Ask:
     """What a front knows of a request before its body: who asks, in which dialect.
 
-    `read` gives the body. It is called once, after the key was found good, and raises a CallerError.
+    `body` is the whole body where it came with the head; else `read` gives it. That is called once, after the key was
+    found good, and raises a CallerError.
     """
 
     dialect: Dialect
     caller_request_id: str | None
     secret: str = ""
-    read: Callable[[], Awaitable[bytes]] | None = None
+    read: Callable[[], Awaitable[bytes]] = no_body
     forwarded: Headers = field(default_factory=list)  # headers of the caller that upstream is to see
     request_id: str = field(default_factory=clock.new_id)  # ours: of the hold, the bill line and the export
     began_ms: int = field(default_factory=clock.now_ms)
     streamed: bool = False  # as its body says, once that is read
+    body: bytes | None = None
+
+    def take_body(self) -> bytes:
+        """What came with the head; kept nowhere else from then on, for a stream may live long."""
+        body, self.body = self.body, None
+        assert body is not None
+        return body
 
     @property
     def shown_id(self) -> str:

@@ -1,252 +1,307 @@
-"""The first front: aiohttp's server reads requests, the answer is written straight to its transport.
+"""The front: what is served on each path, by whom, and how many requests run.
 
-The core (serve.py) knows only the Client of relay.py and the facts of a request; another front can take this one's
-place. aiohttp parses and keeps connections, front_sink.py writes. What its parser refuses, it answers itself, as text.
+A call is handed to the core on the spot, as an Ask and the Answer that implements its Client; a side route goes on to
+the application inside (front_inner.py). The core (serve.py) knows only the Client of relay.py and the facts of a
+request. Sockets are front_wire.py's; one timer here counts the waiting of all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+import math
 from contextlib import suppress
-from functools import partial
+from typing import Final
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
+import orjson
 
 from rabbitgw import telemetry
-from rabbitgw.errors import BodyTooLarge, CallerError, MethodNotAllowed, RequestInvalid, RouteNotPriced
-from rabbitgw.proxy.ask import Ask
-from rabbitgw.proxy.dialects import CHAT, DIALECTS, MESSAGES, Dialect, shape_of
-from rabbitgw.proxy.front_sink import AiohttpSink
+from rabbitgw.errors import (
+    BodyTooLarge,
+    CallerError,
+    ExpectationFailed,
+    MethodNotAllowed,
+    RabbitError,
+    RouteNotPriced,
+    UpstreamError,
+)
+from rabbitgw.proxy.ask import Ask, ids, no_body
+from rabbitgw.proxy.dialects import CHAT, MESSAGES, Dialect, shape_of
+from rabbitgw.proxy.front_body import Body
+from rabbitgw.proxy.front_head import CONTINUE, Head, HeadRefused
+from rabbitgw.proxy.front_inner import BODY_BYTES_MAX, Inner
+from rabbitgw.proxy.front_paths import Place, place_of, shown
+from rabbitgw.proxy.front_sink import Answer
+from rabbitgw.proxy.front_wire import Connection, Limits
+from rabbitgw.proxy.relay import Headers
 from rabbitgw.proxy.request_headers import Heard
 from rabbitgw.proxy.serve import Service
 
-IDLE_TIMEOUT_S = 75.0  # of a connection without a whole head; balancers give theirs up after a minute
-# Below /v1 there are the providers' paths, and side routes of ours under these names.
-SIDE_NAMES = ("admin", "usage", "wallets")
-UNSOLD_PATH = rf"/v1/{{unsold:(?!(?:{'|'.join(SIDE_NAMES)})(?:/|\Z))(?s:.*)}}"
+IDLE_TIMEOUT_S: Final = 75.0  # of a connection without a whole head; balancers give theirs up after a minute
+HALF_CLOSED_SILENCE_S: Final = 30.0  # then a client that closed its half is taken to have closed both
+LINGER_S: Final = 10.0
+TICK_S: Final = 1.0
+TICKS_PER_TIMEOUT_MIN: Final = 4
+CLOSE_S: Final = 2.0
+CLOSE_POLL_S: Final = 0.01
 
 
-class ParserLog(logging.Filter):
-    """Keeps what a parser choked on out of the log: the line that it quotes may hold a caller's key."""
+class Known:
+    """What a head says of a call: all of an Ask that is the same for every request with this head."""
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            record.exc_info = None
-            record.levelno, record.levelname = logging.INFO, "INFO"  # nothing of ours is wrong
-        return True
+    __slots__ = ("dialect", "forwarded", "request_id", "secret")
 
-
-def server_log() -> logging.Logger:
-    """The log to give to aiohttp's server."""
-    log = logging.getLogger("rabbitgw.http")
-    if not log.filters:
-        log.addFilter(ParserLog())
-    return log
-
-
-Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Door(RequestHandler):
-    """aiohttp's protocol of one connection, with two short cuts.
-
-    It tells the answer under way that its client is gone. aiohttp would cancel the handler instead: the money of a call
-    outlives its client, so that each would need a task of its own to be shielded in (15 us). And it gives requests to
-    `handle`, which asks the application's router (20 us) only for what is no call.
-    """
-
-    __slots__ = ("sink",)
-
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, handle: Handle) -> None:
-        # A body that was refused is read on and dropped: inflating it there would be seconds of work, for anybody.
-        super().__init__(
-            server,
-            loop=loop,
-            logger=server_log(),
-            access_log=None,  # type: ignore[arg-type]
-            auto_decompress=False,
-            keepalive_timeout=IDLE_TIMEOUT_S,
-        )
-        self._request_handler = handle  # type: ignore[assignment]
-        self.sink: AiohttpSink | None = None
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        sink = self.sink
-        super().connection_lost(exc)
-        if sink is not None:
-            sink.connection_lost()
+    def __init__(self, dialect: Dialect, request_id: str | None, secret: str, forwarded: Headers) -> None:
+        self.dialect = dialect
+        self.request_id = request_id
+        self.secret = secret
+        self.forwarded = forwarded
 
 
 class Front:
-    """The data-plane routes of an aiohttp application."""
+    """Owner of all client connections of one process. `connect` makes the protocol of each."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, inner: Inner) -> None:
         self._service = service
-        self._running = 0
-        self._none_runs = asyncio.Event()
-        self._none_runs.set()
-        self._draining = False
-
-    def routes(self) -> list[web.RouteDef]:
-        """The last one takes every other path below /v1 that is no side route: add it behind those."""
-        sold = [
-            web.route("*", dialect.path, self._handler(dialect), expect_handler=expect_later)
-            for dialect in DIALECTS
-        ]
-        models = [
-            web.route("*", "/v1/models", self._models),
-            web.route("*", "/v1/models/{model:.+}", self._models),
-        ]
-        return [*sold, *models, web.route("*", UNSOLD_PATH, self._unsold)]
-
-    def door_of(self, server: web.Server | None) -> Callable[[], Door]:
-        """What makes the protocol of each connection to the application that has these routes, once it is set up."""
-        assert server is not None
-        dialects = {dialect.path: dialect for dialect in DIALECTS}
-        others: Handle = server.request_handler
-
-        async def handle(request: web.Request) -> web.StreamResponse:
-            dialect = dialects.get(request.rel_url.raw_path)
-            if dialect is None or "expect" in request.headers:
-                return await others(request)
-            return await self._handle(dialect, request)
-
-        loop = asyncio.get_running_loop()
-        return lambda: Door(server, loop, handle)
-
-    def _handler(self, dialect: Dialect) -> Handle:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._handle(dialect, request)
-
-        return handle
-
-    async def _handle(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
-        client = self._sink(request)
-        heard = Heard(request.raw_headers)
-        if request.method != "POST":
-            return self._wrong_method(dialect, request, client, heard, "POST")
-        door = request.protocol
-        assert isinstance(door, Door)
-        door.sink = client
-        self._running += 1
-        self._none_runs.clear()
-        try:
-            await self._serve(dialect, request, client, heard)
-        except Exception as error:  # aiohttp would answer it, in the middle of an answer
-            telemetry.error("request_failed", exc=error)
-            client.cut()
-        finally:
-            door.sink = None
-            self._running -= 1
-            if not self._running:
-                self._none_runs.set()
-        return client.response()
-
-    async def _serve(self, dialect: Dialect, request: web.Request, client: AiohttpSink, heard: Heard) -> None:
-        try:
-            secret = heard.credential()
-            if heard.fault is not None:
-                raise heard.fault
-            heard.check_json()
-        except CallerError as error:
-            self._service.refuse(Ask(dialect, heard.request_id), client, error)
-            return
-        read = partial(self._read, request, client, heard)
-        ask = Ask(dialect, heard.request_id, secret, read, heard.forwarded)
-        await self._service.serve(ask, client)
-
-    async def _read(self, request: web.Request, client: AiohttpSink, heard: Heard) -> bytes:
-        """The body; kept nowhere else, for a stream may live long.
-
-        Raises: BodyTooLarge, RequestInvalid.
-        """
-        limit = self._service.settings.body_bytes_max
-        too_large = partial(BodyTooLarge, f"the body is larger than the limit of {limit} bytes")
-        if (request.content_length or 0) > limit:
-            raise too_large()
-        if heard.expects_continue and request.version >= (1, 1):
-            client.go_on()
-        content = request.content
-        if content.is_eof() and content.exception() is None:  # it came with its head
-            whole = content.read_nowait(-1)
-            if len(whole) > limit:
-                raise too_large()
-            return whole
-        pieces: list[bytes] = []
-        size = 0
-        stall_timeout_s = self._service.settings.client_stall_timeout_s
-        try:
-            while True:
-                async with asyncio.timeout(stall_timeout_s):
-                    piece = await content.readany()
-                if not piece:  # the end
-                    break
-                size += len(piece)
-                if size > limit:
-                    raise too_large()
-                pieces.append(piece)
-        except BodyTooLarge:
-            raise
-        except TimeoutError:
-            raise RequestInvalid(f"the body stopped coming: nothing for {stall_timeout_s:g} s") from None
-        except (
-            Exception
-        ) as error:  # aiohttp has one for each thing that can be wrong, and for a client that left
-            raise RequestInvalid(f"the body cannot be read ({type(error).__name__})") from None
-        return b"".join(pieces)
-
-    async def _models(self, request: web.Request) -> web.StreamResponse:
-        heard = Heard(request.raw_headers)
-        dialect = MESSAGES if any(name == b"anthropic-version" for name, _ in heard.forwarded) else CHAT
-        client = self._sink(request)
-        if request.method != "GET":
-            return self._wrong_method(dialect, request, client, heard, "GET")
-        try:
-            ask = Ask(dialect, heard.request_id, heard.credential())
-            if heard.fault is not None:
-                raise heard.fault
-        except CallerError as error:
-            self._service.refuse(Ask(dialect, heard.request_id), client, error)
-        else:
-            await self._service.models(ask, client, request.match_info.get("model"))
-        return client.response()
-
-    async def _unsold(self, request: web.Request) -> web.StreamResponse:
-        """A path of a provider's API that has no price: refused, not passed free."""
-        heard = Heard(request.raw_headers)
-        client = self._sink(request)
-        error = RouteNotPriced(f"{request.path} is not sold here: it has no price")
-        self._service.refuse(Ask(shape_of(request.path), heard.request_id), client, error)
-        return client.response()
-
-    def _wrong_method(
-        self, dialect: Dialect, request: web.Request, client: AiohttpSink, heard: Heard, allowed: str
-    ) -> web.StreamResponse:
-        error = MethodNotAllowed(
-            f"{request.method} is not allowed on {request.path}: use {allowed}", allowed=allowed
+        self._inner = inner
+        self._loop = asyncio.get_running_loop()
+        self._live: set[Answer] = set()  # whose requests run
+        self._none_runs: asyncio.Event | None = None  # while somebody waits for that
+        self._unflushed: list[Answer] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self.connections: set[Connection] = set()
+        self.requests = 0  # that came so far, for who wants to know whether any still come
+        self.draining = False
+        self.ticks = 0
+        settings = service.settings
+        shortest_s = min(settings.client_stall_timeout_s, HALF_CLOSED_SILENCE_S, LINGER_S)
+        self._tick_s = min(TICK_S, shortest_s / TICKS_PER_TIMEOUT_MIN)
+        self.limits = Limits(
+            idle_ticks=self._ticks(IDLE_TIMEOUT_S),
+            stall_ticks=self._ticks(settings.client_stall_timeout_s),
+            silence_ticks=self._ticks(HALF_CLOSED_SILENCE_S),
+            linger_ticks=self._ticks(LINGER_S),
+            stall_s=settings.client_stall_timeout_s,
+            body_bytes_max=settings.body_bytes_max,
         )
-        self._service.refuse(Ask(dialect, heard.request_id), client, error)
-        return client.response()
 
-    def _sink(self, request: web.Request) -> AiohttpSink:
-        stall_timeout_s = self._service.settings.client_stall_timeout_s
-        return AiohttpSink(request, stall_timeout_s, last=self._draining)
+    def _ticks(self, timeout_s: float) -> int:
+        """At least that long, counted from between two ticks."""
+        return math.ceil(timeout_s / self._tick_s)
+
+    @property
+    def running(self) -> int:
+        return len(self._live)
+
+    def connect(self) -> Connection:
+        return Connection(self)
+
+    # -- what connections ask of their owner --
+
+    def opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+
+    def flush_later(self, answer: Answer) -> None:
+        if not self._unflushed:
+            self._loop.call_soon(self._flush)  # one for all answers that begin in this turn
+        self._unflushed.append(answer)
+
+    def begin_again(self, call: Known, answer: Answer, body: bytes | Body) -> None:
+        self.requests += 1
+        self._call(call, answer, body)
+
+    def begin(self, head: Head, answer: Answer, body: bytes | Body) -> Known | None:
+        self.requests += 1
+        place = place_of(head.target)
+        if place.kind == "side":
+            self._begin_side(head, answer, body)
+            return None
+        heard = Heard(head.fields)
+        dialect = place.dialect or self._shape(place, heard)
+        try:
+            _check_expect(head)
+            if place.kind == "call":
+                call = _known(dialect, place, head, heard)
+                self._call(call, answer, body)
+                return call
+            if place.kind == "models":
+                self._models(dialect, place, head, heard, answer)
+                return None
+            # a path of a provider's API that has no price: refused, not passed free
+            raise RouteNotPriced(f"{shown(place.path)} is not sold here: it has no price")
+        except CallerError as error:
+            self._service.refuse(Ask(dialect, heard.request_id), answer, error)
+            answer.over()
+            return None
+
+    def refuse_head(self, refused: HeadRefused, answer: Answer) -> None:
+        """A head that is none. Whoever asked below /v1/ is told in the dialect of that path."""
+        place = place_of(refused.target)
+        if place.kind == "side":
+            _refuse_side(answer, None, refused.error)
+        else:
+            dialect = place.dialect or shape_of(place.path)
+            self._service.refuse(Ask(dialect, None), answer, refused.error)
+
+    # -- serving --
+
+    def _call(self, call: Known, answer: Answer, body: bytes | Body) -> None:
+        if isinstance(body, bytes):
+            ask = Ask(call.dialect, call.request_id, call.secret, no_body, call.forwarded, body=body)
+        else:
+            ask = Ask(call.dialect, call.request_id, call.secret, body.read, call.forwarded)
+        self._live.add(answer)
+        answer.task = self._loop.create_task(self._serve(ask, answer))
+
+    async def _serve(self, ask: Ask, answer: Answer) -> None:
+        """The money of a call outlives its client: nothing here ends with the connection."""
+        try:
+            await self._service.serve(ask, answer)
+        except Exception as error:
+            telemetry.error("request_failed", exc=error, request_id=ask.request_id)
+        finally:
+            self._over(answer)
+
+    def _models(self, dialect: Dialect, place: Place, head: Head, heard: Heard, answer: Answer) -> None:
+        _check_method(head, place, "GET")
+        ask = Ask(dialect, heard.request_id, heard.credential())
+        if heard.fault is not None:
+            raise heard.fault
+        self._live.add(answer)
+        answer.task = self._loop.create_task(self._list(ask, answer, place.model))
+
+    async def _list(self, ask: Ask, answer: Answer, only: str | None) -> None:
+        try:
+            await self._service.models(ask, answer, only)
+        finally:
+            self._over(answer)
+
+    def _begin_side(self, head: Head, answer: Answer, body: bytes | Body) -> None:
+        try:
+            _check_expect(head)
+        except CallerError as error:
+            _refuse_side(answer, head, error)
+            answer.over()
+            return
+        self._live.add(answer)
+        answer.task = self._loop.create_task(self._side(head, answer, body))
+
+    async def _side(self, head: Head, answer: Answer, body: bytes | Body) -> None:
+        limit = min(BODY_BYTES_MAX, self.limits.body_bytes_max)
+        try:
+            if isinstance(body, Body):
+                body.limit_bytes = limit
+                body = await body.read()
+            elif len(body) > limit:
+                raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
+            await self._inner.pass_on(head, body, answer)
+        except (CallerError, UpstreamError) as error:
+            if not answer.started:
+                _refuse_side(answer, head, error.with_traceback(None))
+        except Exception as error:
+            telemetry.error("request_failed", exc=error)
+        finally:
+            self._over(answer)
+
+    def _over(self, answer: Answer) -> None:
+        self._live.discard(answer)
+        answer.over()
+        if self._none_runs is not None and not self._live:
+            self._none_runs.set()
+
+    def _shape(self, place: Place, heard: Heard) -> Dialect:
+        if place.kind == "models":
+            return MESSAGES if any(name == b"anthropic-version" for name, _ in heard.forwarded) else CHAT
+        return shape_of(shown(place.path))
+
+    # -- time and end --
+
+    def _flush(self) -> None:
+        unflushed, self._unflushed = self._unflushed, []
+        for answer in unflushed:
+            answer.flush()
+
+    def _tick(self) -> None:
+        self.ticks += 1
+        self._timer = None
+        if self.connections:  # armed before any answer is told that its client left
+            self._timer = self._loop.call_later(self._tick_s, self._tick)
+        for connection in tuple(self.connections):
+            connection.tick(self.ticks)
 
     async def drain(self, timeout_s: float) -> None:
-        """Wait until the running answers have ended and are settled, at most `timeout_s` seconds."""
-        self._draining = True
-        # connections that are open may still bring requests, which are answered with Connection: close
+        """Wait until the running requests have ended and are settled, at most `timeout_s` seconds.
+
+        Connections that are open may still bring requests: from now on each answer says that it is the last on its own.
+        """
+        self.draining = True
+        if not self._live or timeout_s <= 0:
+            return
+        self._none_runs = asyncio.Event()
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(timeout_s, 0.0)):
+            async with asyncio.timeout(timeout_s):
                 await self._none_runs.wait()
+        self._none_runs = None
+
+    async def close(self) -> None:
+        """Close every connection; one whose client does not take the rest of its answer is cut off in the end."""
+        tasks = [answer.task for answer in self._live if answer.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in tuple(self.connections):
+            connection.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                while self.connections:  # noqa: ASYNC110  once in a process
+                    await asyncio.sleep(CLOSE_POLL_S)
+        for connection in tuple(self.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # the transports' own ends are scheduled: let them run in this loop
+        if self._timer is not None:
+            self._timer.cancel()
 
 
-async def expect_later(request: web.Request) -> None:
-    """`Expect: 100-continue` is answered once the key and the length are known to be good (`Front._read`)."""
-    if request.headers.get("expect", "").lower() != "100-continue":
-        raise web.HTTPExpectationFailed(text=f"Unknown Expect: {request.headers.get('expect')}")
+def _known(dialect: Dialect, place: Place, head: Head, heard: Heard) -> Known:
+    """Raises: CallerError for a call that is refused before its body is looked at."""
+    _check_method(head, place, "POST")
+    secret = heard.credential()
+    if heard.fault is not None:
+        raise heard.fault
+    heard.check_json()
+    return Known(dialect, heard.request_id, secret, heard.forwarded)
+
+
+def _check_method(head: Head, place: Place, allowed: str) -> None:
+    method = head.method.decode()
+    if method != allowed:
+        raise MethodNotAllowed(
+            f"{method} is not allowed on {shown(place.path)}: use {allowed}", allowed=allowed
+        )
+
+
+def _check_expect(head: Head) -> None:
+    """`100-continue` is answered once the key and the length are known to be good (`Body.read`)."""
+    if head.expect and head.expect != CONTINUE:
+        raise ExpectationFailed("expect: only 100-continue is understood")
+
+
+def _refuse_side(answer: Answer, head: Head | None, error: RabbitError) -> None:
+    """In the shape of side routes (api/answers.py)."""
+    ask = Ask(CHAT, Heard(head.fields).request_id if head is not None else None)
+    telemetry.log(
+        "request_refused",
+        request_id=ask.request_id,
+        caller_request_id=ask.caller_request_id,
+        code=error.code,
+        reason=error.message,
+    )
+    said = {"code": error.code, "message": error.message, "field": error.field}
+    body = orjson.dumps({"error": said, "request_id": ask.shown_id})
+    headers = [(b"content-type", b"application/json"), *ids(ask)]
+    answer.start(error.http_status, headers, length=len(body))
+    answer.finish(body)

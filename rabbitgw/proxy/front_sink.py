@@ -1,7 +1,7 @@
-"""Answers written straight to the transport of an aiohttp request, past aiohttp's own StreamResponse.
+"""One answer on its way to a client: heads and chunk framing, written straight to the transport.
 
-That costs 20 us more per chunk than a write to the transport, so heads and chunk framing are ours; parsing, keep-alive
-and connections stay aiohttp's (front.py).
+Implements Client of relay.py. Owns what waits to leave and when; whose connection that is, and what comes on it next,
+is front_wire.py's. An answer that has ended never writes again: its connection may carry another by then.
 """
 
 from __future__ import annotations
@@ -9,79 +9,74 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import cast
+from typing import Final, Protocol
 
-from aiohttp import web
-
-from rabbitgw import clock
 from rabbitgw.proxy.relay import Headers
 
-WAITING_BYTES_MAX = 16_384  # more is worth a write of its own
-DRAIN_POLL_S = 0.01  # how often a slow client's buffer is looked at; only slow clients pay for it
-REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+WAITING_BYTES_MAX: Final = 16_384  # more is worth a write of its own
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# uvloop raises RuntimeError on a write to a transport that was closed, or whose peer was told that no more comes
+GONE: Final = (OSError, RuntimeError)
+_REASONS: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_BODYLESS: Final = frozenset({204, 304})
 
 
-class RawResponse:
-    """Tells aiohttp that the answer has been written already. All that it asks of a response, and no more."""
+class Wire(Protocol):
+    """What an answer asks of the connection that carries it."""
 
-    __slots__ = ("_sink", "keep_alive", "status")
+    transport: asyncio.Transport
+    write_paused: bool
+    half_closed: bool
 
-    def __init__(self, sink: AiohttpSink, *, keep_alive: bool) -> None:
-        self._sink = sink
-        self.status = sink.status
-        self.keep_alive = keep_alive
+    def is_last(self) -> bool:
+        """No further request can be or is to be read here."""
 
-    async def prepare(self, request: web.BaseRequest) -> None:
-        return None
+    def flush_later(self, answer: Answer) -> None:
+        """Call `flush` at the end of the loop's turn."""
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """The next request of this connection waits until the client has taken enough of this answer."""
-        while self._sink.is_full():  # noqa: ASYNC110  as often as the sink itself looks
-            await asyncio.sleep(DRAIN_POLL_S)
+    def touch(self) -> None:
+        """Something was written to a client that has closed its half."""
+
+    def cut(self) -> None:
+        """Close: no more of this answer comes."""
+
+    def write_failed(self) -> None:
+        """The client is gone."""
+
+    def ended(self, answer: Answer) -> None:
+        """The request is over."""
 
 
-class AiohttpSink:
-    """ClientSink over the transport of one aiohttp request.
-
-    The head waits for the first bytes of the body, to the end of the loop's turn at most, and what `hold_back` keeps
-    waits for the end: a write to a socket costs as much as all else that is done to a small answer (10-20 us).
-    """
+class Answer:
+    """The head waits for the first bytes of the body, to the end of the loop's turn at most, and what `hold_back` keeps
+    waits for the end: a write to a socket costs as much as all else that is done to a small answer (10-20 us)."""
 
     __slots__ = (
-        "_chunked",
-        "_held_back",
-        "_keep_alive",
-        "_loop",
-        "_on_drained",
-        "_on_lost",
-        "_polling",
-        "_request",
-        "_stall_timeout_s",
-        "_stalled_at_s",
-        "_unsent_bytes",
-        "_waiting",
-        "lost",
-        "started",
-        "status",
-    )
+        "_chunked", "_flowing", "_head_only", "_held_back", "_modern", "_on_drained", "_on_lost", "_waiting", "_wire",
+        "_write", "ended", "keep_alive", "lost", "started", "task",
+    )  # fmt: skip
 
-    def __init__(self, request: web.Request, stall_timeout_s: float, *, last: bool) -> None:
-        """`last`: no further request is wanted on this connection."""
-        self._request = request
-        self._loop = asyncio.get_running_loop()
-        self._chunked = False
-        self._keep_alive = bool(request.keep_alive) and request.version >= (1, 1) and not last
-        self._on_lost: Callable[[], None] | None = None
-        self._on_drained: Callable[[], None] | None = None
-        self._polling = False
-        self._stalled_at_s = 0.0
-        self._unsent_bytes = 0  # at the last poll
-        self._stall_timeout_s = stall_timeout_s
-        self._waiting: list[bytes] = []
-        self._held_back = False
+    def __init__(self, wire: Wire, *, modern: bool, keep_alive: bool, head_only: bool = False) -> None:
+        """modern: HTTP/1.1. head_only: to a HEAD."""
+        self._wire = wire
+        self._write = wire.transport.write
+        self._modern = modern
+        self._head_only = head_only
+        self.keep_alive = keep_alive
         self.lost = False
         self.started = False
-        self.status = 0
+        self.ended = False
+        self.task: asyncio.Task[None] | None = None  # the loop keeps none alive by itself
+        self._chunked = False
+        self._flowing = False  # chunks go straight to the transport: nothing waits or is held back
+        self._held_back = False
+        self._waiting: list[bytes] = []
+        self._on_lost: Callable[[], None] | None = None
+        self._on_drained: Callable[[], None] | None = None
+
+    # -- Client of relay.py --
 
     def bind(self, on_drained: Callable[[], None], on_lost: Callable[[], None]) -> None:
         """Who is told when a slow client caught up, and when the client is gone."""
@@ -90,109 +85,134 @@ class AiohttpSink:
         if self.lost:
             on_lost()
 
-    def go_on(self) -> None:
-        """The request's body is wanted; for a client that waits to hear so."""
-        self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
     def start(self, status: int, headers: Headers, *, length: int | None) -> None:
         self.started = True
-        self.status = status
-        lines = [REASONS.get(status) or f"HTTP/1.1 {status} Status\r\n".encode()]
-        lines.extend(b"%b: %b\r\n" % header for header in headers)
-        if length is not None:
-            lines.append(b"content-length: %d\r\n" % length)
-        elif self._request.version >= (1, 1):
-            self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
+        if self.lost or self.ended:
+            return
+        if self._wire.is_last():
+            self.keep_alive = False
+        if status in _BODYLESS:
+            self._head_only = True
+            framing = b""
+        elif length is not None:
+            framing = b"content-length: %d\r\n" % length
+        elif not self._modern:  # the end of the connection is the end of the body
+            self.keep_alive = False
+            framing = b""
         else:
-            self._keep_alive = False
-        if not self._keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        self._waiting = [b"".join(lines)]
-        self._loop.call_soon(self._flush)
+            self._chunked = not self._head_only
+            framing = b"transfer-encoding: chunked\r\n"
+        head = b"%b%b%b%b\r\n" % (
+            _REASONS.get(status) or b"HTTP/1.1 %d Status\r\n" % status,
+            b"".join([b"%b: %b\r\n" % header for header in headers]),
+            framing,
+            b"" if self.keep_alive else b"connection: close\r\n",
+        )
+        self._waiting = [head]
+        self._wire.flush_later(self)
+
+    def write(self, data: bytes) -> None:
+        if self._flowing:
+            if data:  # as a chunk, no bytes would mark the end of the body
+                try:
+                    self._write(b"%x\r\n%b\r\n" % (len(data), data))
+                except GONE:
+                    self._wire.write_failed()
+        elif data:
+            self._write_waiting(data)
 
     def hold_back(self) -> None:
         """What is written from now on, and what still waits, leaves with the end of the body."""
         self._held_back = True
-
-    def write(self, data: bytes) -> None:
-        if not data or self._request.method == "HEAD":
-            return  # as a chunk, no bytes would mark the end of the body
-        piece = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
-        if self._waiting or self._held_back:
-            self._waiting.append(piece)
-            if self._chunked or len(piece) > WAITING_BYTES_MAX:
-                self._flush()
-        else:
-            self._send(piece)
+        self._flowing = False
 
     def finish(self, last: bytes = b"") -> None:
-        self._held_back = True
-        self.write(last)
+        if self.ended or self.lost:
+            self.ended = True
+            return
+        self._held_back = True  # all that still comes is one write
+        self._flowing = False
+        if last:
+            self._write_waiting(last)
         if self._chunked:
             self._waiting.append(b"0\r\n\r\n")
-        self._held_back = False
-        self._flush()
+        self.ended = True
+        self._send_waiting()
 
     def cut(self) -> None:
-        self._keep_alive = False
-        self._waiting.clear()
-        transport = self._request.transport
-        if transport is not None:
-            transport.close()
-            # which waits for the client to take what was written; one that takes nothing would keep it for ever
-            self._loop.call_later(self._stall_timeout_s, transport.abort)
+        if not self.ended:
+            self.ended = True
+            self.keep_alive = self._flowing = False
+            self._waiting.clear()
+            if not self.lost:
+                self._wire.cut()
 
     def is_full(self) -> bool:
-        if self.lost or not self._request.protocol.writing_paused:
-            return False
-        if not self._polling:
-            self._polling = True
-            self._unsent_bytes = 0
-            self._loop.call_later(DRAIN_POLL_S, self._poll)
-        return True
+        return self._wire.write_paused and not self.lost
 
-    def connection_lost(self) -> None:
+    # -- what the connection and the front call --
+
+    def go_on(self) -> None:
+        """The request's body is wanted; for a client that waits to hear so."""
+        if not (self.started or self.lost):
+            self._send(CONTINUE)
+
+    def flush(self) -> None:
+        """The loop's turn ends."""
+        if self._waiting and not self._held_back and not self.lost:
+            self._send_waiting()
+            self._flowing = self._chunked and not self.ended and not self._wire.half_closed
+
+    def slow_down(self) -> None:
+        """From now on each write is to be noted: the client has closed its half, and its silence counts."""
+        self._flowing = False
+
+    def drained(self) -> None:
+        if self._on_drained is not None:
+            self._on_drained()
+
+    def leave(self) -> None:
+        """The client is gone."""
         if not self.lost:
             self.lost = True
+            self._flowing = False
+            self._waiting.clear()
             if self._on_lost is not None:
                 self._on_lost()
 
-    def response(self) -> web.StreamResponse:
-        self._on_drained = self._on_lost = (
-            None  # which know the relay, which knows us: a cycle for the collector
-        )
-        made = RawResponse(self, keep_alive=self._keep_alive and not self.lost)
-        return cast(web.StreamResponse, made)
+    def over(self) -> None:
+        """Whoever served the request is done."""
+        self._wire.ended(self)
 
-    def _flush(self) -> None:
-        if self._waiting and not self._held_back:
-            data = b"".join(self._waiting)
-            self._waiting.clear()
+    def let_go(self) -> None:
+        """The request is over: nothing keeps its relay, which knows this answer, alive."""
+        self._on_drained = self._on_lost = self.task = None
+
+    # -- writing --
+
+    def _write_waiting(self, data: bytes) -> None:
+        if self.ended or self.lost or self._head_only:
+            return
+        piece = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+        if self._held_back:
+            self._waiting.append(piece)
+        elif self._waiting:
+            self._waiting.append(piece)
+            if self._chunked or len(piece) > WAITING_BYTES_MAX:
+                self.flush()
+        else:
+            self._send(piece)
+
+    def _send_waiting(self) -> None:
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        if data:
             self._send(data)
 
     def _send(self, data: bytes) -> None:
-        transport = self._request.transport
-        # uvloop raises on a write to a closed transport
-        if transport is None or transport.is_closing():
-            self.connection_lost()
-            return
-        transport.write(data)
-
-    def _poll(self) -> None:
-        transport = self._request.transport
-        if transport is not None and self._request.protocol.writing_paused and not self.lost:
-            unsent_bytes = transport.get_write_buffer_size()
-            if unsent_bytes != self._unsent_bytes:  # it takes some, however slowly
-                self._unsent_bytes = unsent_bytes
-                self._stalled_at_s = clock.monotonic_s()
-            if clock.monotonic_s() - self._stalled_at_s <= self._stall_timeout_s:
-                self._loop.call_later(DRAIN_POLL_S, self._poll)
-                return
-            self._keep_alive = False
-            transport.abort()  # what it did not take is not kept for it
-            self.connection_lost()
-        self._polling = False
-        if self._on_drained is not None:
-            self._on_drained()
+        try:
+            self._write(data)
+        except GONE:
+            self._wire.write_failed()
+        if self._wire.half_closed:
+            self._wire.touch()

@@ -19,7 +19,7 @@ _ONCE: Final = frozenset({b"content-type", b"x-request-id", b"anthropic-version"
 _ROUTING: Final = (
     b"x-litellm-"  # LiteLLM believes these before the body: who pays, which tags, which callbacks
 )
-_LOOKED_AT: Final = FORWARDED | _ONCE | {b"authorization", b"x-api-key", b"expect", b"content-encoding"}
+_LOOKED_AT: Final = FORWARDED | _ONCE | {b"authorization", b"x-api-key", b"content-encoding"}
 
 
 class Heard:
@@ -28,14 +28,13 @@ class Heard:
     content_type: without parameters, in lower case; empty when absent.
     """
 
-    __slots__ = ("content_type", "expects_continue", "fault", "forwarded", "keys", "request_id", "schemes")
+    __slots__ = ("content_type", "fault", "forwarded", "keys", "request_id", "schemes")
 
     def __init__(self, headers: RawHeaders) -> None:
         self.keys: list[bytes] = []
         self.schemes: list[bytes] = []  # values of Authorization
         self.request_id: str | None = None
         self.content_type = b""
-        self.expects_continue = False
         self.forwarded: list[tuple[bytes, bytes]] = []
         self.fault: CallerError | None = None
         seen: set[bytes] = set()
@@ -59,8 +58,6 @@ class Heard:
             self.content_type = value.partition(b";")[0].strip().lower()
         elif name == b"x-request-id":
             self.request_id = sane_request_id(value)
-        elif name == b"expect":
-            self.expects_continue = value.lower() == b"100-continue"
         elif name == b"content-encoding":
             if value.strip().lower() not in (b"", b"identity"):  # what a body inflates to has no limit
                 self._refuse(name, "send the body uncompressed")

@@ -128,8 +128,7 @@ class Service:
     async def _admit(self, ask: Ask) -> Admitted:
         """Raises: CallerError or StoreError; nothing is held then."""
         key = self._keyring.cached(ask.secret) or await self._keyring.find(ask.secret)
-        assert ask.read is not None
-        call = parse_call(ask.dialect, await ask.read())
+        call = parse_call(ask.dialect, ask.take_body() if ask.body is not None else await ask.read())
         ask.streamed = call.stream
         if key.models is not None:
             check_model(call.model, key)

@@ -110,16 +110,14 @@ async def assert_nothing_left(house: House) -> None:
         return bool((await house.wallet())["held_nanos"] == 0)
 
     await until(free)
-    await until(lambda: not house.gateway._front._running)
+    await until(lambda: not house.gateway._front.running)
     pool = house.gateway._upstream
     assert pool._open == set(pool._idle)
 
 
 def transport_at(house: House, client: RawClient) -> asyncio.Transport | None:
     """The gateway's end of a client's connection, while it is open."""
-    server = house.gateway._runner.server
-    assert server is not None
-    for transport in server._connections.values():
+    for transport in [connection.transport for connection in house.gateway._front.connections]:
         if not transport.is_closing() and transport.get_extra_info("peername")[1] == client.port:
             return transport
     return None

@@ -310,5 +310,5 @@ async def test_a_head_that_never_ends_holds_nothing(house: House, upstream: Fake
             async with desk.connect() as client:
                 client.writer.write(sent)
                 await asyncio.sleep(0.05)
-                assert not house.gateway._front._running
-        await until(lambda: not house.gateway._front._running)
+                assert not house.gateway._front.running
+        await until(lambda: not house.gateway._front.running)

@@ -144,7 +144,7 @@ async def test_a_client_that_leaves_while_it_waits_for_its_hold_is_not_forwarded
         first.ask(CHAT, body)
         await until(lambda: requests_at(raw) == 1)
         second.ask(CHAT, body, "x-request-id: second")
-        await until(lambda: house.gateway._front._running == 2)
+        await until(lambda: house.gateway._front.running == 2)
         second.leave()
         await let_go(house, second)
         gate.set()
