@@ -54,6 +54,15 @@ _UNAVAILABLE = (
     asyncpg.InternalClientError,
     OSError,  # TimeoutError is one
 )
+# How a server that was let go of keeps us out when we come back: the database takes no connections (a restore, a
+# move), is gone, or our credentials are, or the files below it cannot be read. A statement may mean something else by
+# the same words, and at the start they say that the DSN is wrong.
+_KEPT_OUT = (
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.PostgresSystemError,
+)
 _WRONG_DSN = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -84,7 +93,7 @@ def _opening() -> Iterator[None]:
         raise PostgresUnavailable(f"PostgreSQL: {_one_line(error)}") from error
     except _WRONG_DSN as error:
         raise SettingInvalid(f"DATABASE_URL: {_one_line(error)}") from error
-    except _UNAVAILABLE as error:
+    except (*_UNAVAILABLE, *_KEPT_OUT) as error:
         raise PostgresUnavailable(f"PostgreSQL cannot be reached: {_one_line(error)}") from error
 
 
@@ -130,6 +139,19 @@ async def open_postgres(
 
 
 @asynccontextmanager
+async def _acquired(pool: Pool) -> AsyncIterator[PoolConnection]:
+    """A connection of the pool, which may have to be made anew. Inside `postgres_errors`."""
+    try:
+        acquired = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+    except _KEPT_OUT as error:
+        raise PostgresUnavailable(f"PostgreSQL cannot be reached: {_one_line(error)}") from error
+    try:
+        yield acquired
+    finally:
+        await pool.release(acquired)
+
+
+@asynccontextmanager
 async def transaction(
     pool: Pool,
     *,
@@ -142,7 +164,7 @@ async def transaction(
     """
     with postgres_errors():
         async with (
-            pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            _acquired(pool) as connection,
             connection.transaction(isolation=isolation, readonly=readonly),
         ):
             yield connection
@@ -154,7 +176,7 @@ async def connection(
 ) -> AsyncIterator[PoolConnection]:
     """A connection for single statements, each its own transaction. Raises: PostgresUnavailable."""
     with postgres_errors():
-        async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as acquired:
+        async with _acquired(pool) as acquired:
             yield acquired
 
 

@@ -79,6 +79,50 @@ async def test_a_server_that_ends_the_session_is_unavailable(pg: Pool, dsn: str)
     await admin.close()
 
 
+KEPT_OUT = {
+    "takes no connections": 'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false',
+    "is gone": 'ALTER DATABASE "{database}" RENAME TO elsewhere',
+    "does not let us log in": "ALTER ROLE visitor NOLOGIN",
+    "has another password": "ALTER ROLE visitor PASSWORD 'changed'",
+}
+
+
+@pytest.mark.parametrize("why", KEPT_OUT)
+async def test_a_database_that_does_not_take_us_back_is_unavailable(dsn: str, why: str) -> None:
+    server, _, database = dsn.rpartition("/")
+    address = server.rpartition("@")[2]
+    admin = await asyncpg.connect(f"{server}/postgres")
+    await admin.execute("CREATE ROLE visitor LOGIN PASSWORD 'known'")
+    pool = await stores.open_postgres(
+        f"postgresql://visitor:known@{address}/{database}", min_size=0, role=None
+    )
+    try:
+        async with stores.connection(pool) as db:
+            assert await db.fetchval("SELECT 1") == 1
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'visitor'"
+        )
+        await admin.execute(KEPT_OUT[why].format(database=database))
+        with pytest.raises(PostgresUnavailable):
+            async with stores.connection(pool):
+                pass
+        with pytest.raises(PostgresUnavailable):
+            async with stores.transaction(pool):
+                pass
+    finally:
+        await pool.close()
+        if why == "is gone":
+            await admin.execute(f'ALTER DATABASE elsewhere RENAME TO "{database}"')
+        await admin.execute("DROP ROLE visitor")
+        await admin.close()
+
+
+async def test_what_a_statement_says_in_the_same_words_is_left_as_it_is(pg: Pool) -> None:
+    async with stores.connection(pg) as db:
+        with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError), stores.postgres_errors():
+            await db.execute("SELECT lastval()")
+
+
 async def test_a_transaction_is_whole_or_not_at_all(pg: Pool) -> None:
     async def given_up() -> None:
         async with stores.transaction(pg) as db:
