@@ -15,10 +15,11 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from rabbitgw import metrics, telemetry
+from rabbitgw import metrics, resp, telemetry
 from rabbitgw.errors import RedisUnavailable
 from rabbitgw.redis_url import RedisTarget, parse_redis_url
-from rabbitgw.redis_wire import TICKS_PER_TIMEOUT, Argument, Wire
+from rabbitgw.redis_wire import TICKS_PER_TIMEOUT, Wire
+from rabbitgw.resp import Argument
 
 IN_FLIGHT_MAX = 16_384  # far above any load that Redis answers within a timeout
 BACKOFF_FIRST_S = 0.05
@@ -78,14 +79,18 @@ class RedisLink:
         return self._wire is not None
 
     def call(self, *args: Argument) -> asyncio.Future[Any]:
-        """Send one command; the future is its reply. While the link is down it has failed already.
+        """Send one command; as `send`. Raises: TypeError for an argument RESP cannot carry; nothing is sent then."""
+        return self.send(resp.command(args))
+
+    def send(self, command: bytes) -> asyncio.Future[Any]:
+        """Send one command that resp.py wrote; the future is its reply. While the link is down it has failed already.
 
         Raises (from the future): RedisReplyError for an error reply, RedisTimeout and RedisUnavailable.
                 LOADING, BUSY, TRYAGAIN and CLUSTERDOWN replies had no effect and may be sent again.
         """
         wire = self._wire
         if wire is not None and len(wire.waiting) < IN_FLIGHT_MAX and not wire.stuck:
-            return wire.send(args)
+            return wire.send(command)
         metrics.redis_failed("down")
         refused: asyncio.Future[Any] = self._loop.create_future()
         reason = self._refusal if wire is None else "Redis: too many commands in flight"
@@ -126,7 +131,7 @@ class RedisLink:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._dial(wire)
-                commands = (*self._target.greeting, ("INFO", "server"))
+                commands = map(resp.command, (*self._target.greeting, ("INFO", "server")))
                 replies = await asyncio.gather(*map(wire.send, commands), return_exceptions=True)
             for reply in replies:
                 if isinstance(reply, BaseException):

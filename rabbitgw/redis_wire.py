@@ -1,11 +1,11 @@
-"""One TCP or unix connection to Redis: RESP both ways, deadlines, and who gets which reply.
+"""One TCP or unix connection to Redis: bytes out, replies in, deadlines, and who gets which reply.
 
 Owns the wire; knows nothing of connecting, of keys or of scripts. RedisLink holds one of these at a time.
 
 What keeps a call at 4-5 us of CPU under load, and where it would go otherwise:
 - one write and one read per turn instead of one each per call (a pair of syscalls is about 8 us), but with
   nothing in flight the command leaves at once: waiting for company costs the lone call an idle loop turn;
-- `hiredis.pack_command` and `hiredis.Reader`, both C, and a plain Future: no task, no lock, no pool per call;
+- commands that come as bytes (resp.py), `hiredis.Reader`, in C, and a plain Future: no task, lock or pool per call;
 - no timer per call (1.2 us each): deadlines are marks in the queue that one periodic tick moves along;
 - no clock read per call: one call after each tick is timed.
 """
@@ -27,8 +27,6 @@ TICKS_PER_TIMEOUT = 4  # a deadline is late by at most a quarter of itself
 SILENCE_TIMEOUTS = 3  # a head unanswered this many timeouts: the connection is dead, whatever TCP says
 UNSENT_BYTES_MAX = 32 * 1024 * 1024  # kept while Redis does not read; past it calls are refused
 WRITE_HIGH_WATER_BYTES = 1024 * 1024  # a burst of a thousand commands is no reason to pause
-
-Argument = bytes | str | int
 
 _NOT_YET = object()  # hiredis' word for "no whole reply"; its default, False, could be mistaken for one
 
@@ -81,9 +79,8 @@ class Wire(asyncio.Protocol):
         self.lost = False
         self._transport: asyncio.Transport | None = None
 
-    def send(self, args: tuple[Argument, ...]) -> asyncio.Future[Any]:
-        """Queue one command. Raises: TypeError for an argument RESP cannot carry; nothing is queued then."""
-        packed = hiredis.pack_command(args)  # type: ignore[arg-type]  # its stub says: a tuple of one
+    def send(self, command: bytes) -> asyncio.Future[Any]:
+        """Queue one command, as resp.py writes it. The future is its reply."""
         future: asyncio.Future[Any] = self._loop.create_future()
         alone = not self.waiting
         self.waiting.append(future)
@@ -91,9 +88,9 @@ class Wire(asyncio.Protocol):
             self._time_next = False
             self._timed = (monotonic_s(), self._answered + len(self.waiting))
         if alone:
-            self._write(packed)
+            self._write(command)
             return future
-        self._unsent.append(packed)
+        self._unsent.append(command)
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)

@@ -17,12 +17,15 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from rabbitgw import replies
+from rabbitgw import replies, resp
 from rabbitgw.clock import monotonic_s
 from rabbitgw.errors import InvariantBroken, RedisReplyError
 from rabbitgw.keynames import KeyNames
+from rabbitgw.prepared import EndCommands, ReserveCommand, WindowCheck
+from rabbitgw.resp import Argument, bulk
 
 SNAPSHOT_ACCOUNTS_MAX = 100  # accounts in one snapshot: Redis does nothing else meanwhile
+WALLETS_MAX = 10_000  # whose commands are kept ready; about 2 kB each
 PAUSE_FIRST_S = 0.005  # between tries while Redis is not ready; doubles up to PAUSE_MAX_S
 PAUSE_MAX_S = 0.1
 
@@ -45,17 +48,7 @@ _NEEDS = re.compile(r"^-- Needs: (.+)$", re.MULTILINE)
 class Link(Protocol):
     """What a script needs of a connection: RedisLink, or what a test puts in its place."""
 
-    def call(self, *args: bytes | str | int) -> Awaitable[Any]: ...
-
-
-class WindowCheck(NamedTuple):
-    """A spend window as reserve is given it, at most 16 a call; the fields are its arguments, in order."""
-
-    window_id: int
-    span: str
-    start_ms: int
-    end_ms: int  # 0: never ends
-    limit_nanos: int
+    def send(self, command: bytes) -> Awaitable[Any]: ...
 
 
 class WindowLimit(NamedTuple):
@@ -67,20 +60,15 @@ class WindowLimit(NamedTuple):
     enforce: int = 1  # 0: counted only
 
 
-class Offer(NamedTuple):
-    """One way to take a call, as reserve is given it. The ticket (JSON) tells offers apart."""
-
-    amount_nanos: int
-    least_nanos: int
-    last: int  # 1: only as the account's one last-money call
-    enforce: str  # one '0' or '1' per window
-    ticket: bytes
-
-
 class Script(NamedTuple):
     name: str
     source: bytes
     sha: bytes
+
+    def whole(self, command: bytes) -> bytes:
+        """An EVALSHA of it as the EVAL that does the same."""
+        called, whole = bulk(b"EVALSHA") + bulk(self.sha), bulk(b"EVAL") + bulk(self.source)
+        return command.replace(called, whole, 1)
 
 
 @lru_cache(maxsize=8)
@@ -114,19 +102,23 @@ class Scripts:
     InvariantBroken when a script refuses its arguments or answers a word that is not its own.
     """
 
-    __slots__ = ("_epoch", "_link", "_names", "_partitions", "_scripts", "timeout_s")
+    __slots__ = (
+        "_epoch", "_link", "_names", "_partitions", "_reserve", "_scripts", "_settle", "_wallets", "timeout_s"
+    )  # fmt: skip
 
     def __init__(
         self, link: Link, names: KeyNames, *, timeout_s: float = 1.0, prologue: str | None = None
     ) -> None:
         self._link = link
         self._scripts = load_scripts(prologue)
+        self._reserve, self._settle = self._scripts["reserve"], self._scripts["settle"]
         self.timeout_s = timeout_s
         self.use(names)
 
     def use(self, names: KeyNames) -> None:
-        """From now on call with the names of another epoch."""
+        """From now on call with the names of another epoch. A ReserveCommand stays of its own."""
         self._names = names
+        self._wallets: dict[tuple[int, int, str], EndCommands] = {}
         self._partitions = names.partition
         self._epoch = str(names.epoch).encode()
 
@@ -134,12 +126,11 @@ class Scripts:
     def names(self) -> KeyNames:
         return self._names
 
-    async def reserve(
+    def reserve_command(
         self,
         partition: int,
         account_id: int,
         *,
-        hold_id: str,
         worker_id: str,
         currency: str,
         key_id: int,
@@ -147,23 +138,31 @@ class Scripts:
         max_age_ms: int,
         backlog_max: int,
         windows: Sequence[WindowCheck],
-        offers: Sequence[Offer],
+    ) -> ReserveCommand:
+        """What every reserve of a key has in common, while its windows are in these spans. For `reserve`."""
+        return ReserveCommand(
+            self._scripts["reserve"].sha,
+            self._partitions[partition],
+            self._epoch,
+            account_id,
+            worker_id=worker_id,
+            currency=currency,
+            key_id=key_id,
+            generation=generation,
+            max_age_ms=max_age_ms,
+            backlog_max=backlog_max,
+            windows=windows,
+        )
+
+    async def reserve(
+        self, key: ReserveCommand, hold_id: str, offers: bytes, ticket: bytes
     ) -> replies.ReserveReply:
-        """Put a hold on the wallet and every window, by the first offer that passes. Source: reserve.lua."""
-        script = self._scripts["reserve"]
-        keys = self._partitions[partition]
-        command: list[bytes | str | int] = [
-            b"EVALSHA", script.sha, b"5",
-            keys.epoch_key, keys.account(account_id), keys.holds, keys.mark(hold_id), keys.events,
-            self._epoch, hold_id, worker_id, account_id, currency, key_id, generation,
-            max_age_ms, backlog_max, len(windows),
-        ]  # fmt: skip
-        for window in windows:
-            command += window
-        command.append(len(offers))
-        for offer in offers:
-            command += offer
-        return replies.reserve_reply(await self._run(script, command))
+        """Put a hold on the wallet and every window, by the first offer that passes. Source: reserve.lua.
+
+        `offers` as the key's `offers` writes them; the ticket (JSON) is of them all.
+        """
+        command = key.filled(hold_id, offers, ticket)
+        return replies.reserve_reply(await self._run(self._reserve, command))
 
     async def extend(
         self,
@@ -177,16 +176,15 @@ class Scripts:
         windows: Sequence[WindowLimit] = (),
     ) -> replies.ExtendReply:
         """Let a hold grow to a new total, and note what was delivered so far. Source: extend.lua."""
-        script = self._scripts["extend"]
         keys = self._partitions[partition]
-        command: list[bytes | str | int] = [
-            b"EVALSHA", script.sha, b"3", keys.epoch_key, keys.account(account_id), keys.holds,
+        argv: list[Argument] = [
             self._epoch, hold_id, account_id, new_total_nanos, least_total_nanos, delivered_nanos,
             len(windows),
         ]  # fmt: skip
         for window in windows:
-            command += window
-        return replies.extend_reply(await self._run(script, command))
+            argv += window
+        names = (keys.epoch_key, keys.account(account_id), keys.holds)
+        return replies.extend_reply(await self._call("extend", names, argv))
 
     async def settle(
         self,
@@ -204,38 +202,25 @@ class Scripts:
 
         Units: first_try_ms is by Redis' clock; 0 means that this is the first try.
         """
-        script = self._scripts["settle"]
-        keys = self._partitions[partition]
-        command: list[bytes | str | int] = [
-            b"EVALSHA", script.sha, b"5",
-            keys.epoch_key, keys.account(account_id), keys.holds, keys.mark(hold_id), keys.events,
-            self._epoch, hold_id, account_id, currency, cost_nanos, first_try_ms, status, payload,
-        ]  # fmt: skip
-        return replies.settle_reply(await self._run(script, command))
+        wallet = self._wallet(partition, account_id, currency)
+        command = wallet.settle(hold_id, cost_nanos, first_try_ms, status, payload)
+        return replies.settle_reply(await self._run(self._settle, command))
 
     async def release(
         self, partition: int, account_id: int, *, hold_id: str, currency: str, payload: bytes
     ) -> replies.ReleaseReply:
         """Give a hold back uncharged, or bar the reserve that is still under way. Source: release.lua."""
-        script = self._scripts["release"]
-        keys = self._partitions[partition]
-        command: list[bytes | str | int] = [
-            b"EVALSHA", script.sha, b"5",
-            keys.epoch_key, keys.account(account_id), keys.holds, keys.mark(hold_id), keys.events,
-            self._epoch, hold_id, account_id, currency, payload,
-        ]  # fmt: skip
-        return replies.release_reply(await self._run(script, command))
+        command = self._wallet(partition, account_id, currency).release(hold_id, payload)
+        return replies.release_reply(await self._run(self._scripts["release"], command))
 
     async def expire(self, partition: int, account_id: int, *, hold_id: str) -> replies.ExpireReply:
         """End a hold whose worker is gone, or too old; charge what was delivered. Source: expire.lua."""
-        script = self._scripts["expire"]
         keys = self._partitions[partition]
-        command: list[bytes | str | int] = [
-            b"EVALSHA", script.sha, b"6",
-            keys.epoch_key, keys.account(account_id), keys.holds, keys.mark(hold_id), keys.events,
-            keys.leases, self._epoch, hold_id, account_id,
-        ]  # fmt: skip
-        return replies.expire_reply(await self._run(script, command))
+        names = (
+            keys.epoch_key, keys.account(account_id), keys.holds, keys.mark(hold_id), keys.events, keys.leases
+        )  # fmt: skip
+        argv = (self._epoch, hold_id, account_id)
+        return replies.expire_reply(await self._call("expire", names, argv))
 
     async def credit(
         self, partition: int, account_id: int, *, currency: str, seq: int, amount_nanos: int
@@ -252,7 +237,7 @@ class Scripts:
     ) -> replies.LoadWord:
         """Bring an account into Redis unless it is there; load.lua lists the fields."""
         keys = self._partitions[partition]
-        argv: list[bytes | str | int] = [self._epoch, len(fields)]
+        argv: list[Argument] = [self._epoch, len(fields)]
         for field, value in fields.items():
             argv += (field, value)
         return replies.load_word(await self._call("load", (keys.epoch_key, keys.account(account_id)), argv))
@@ -287,29 +272,38 @@ class Scripts:
         keys = (names.epoch_key, names.events, names.holds, *map(names.account, account_ids))
         return replies.snapshot_reply(await self._call("snapshot", keys, (self._epoch,)))
 
-    def _call(
-        self, name: str, keys: Sequence[str], argv: Sequence[bytes | str | int]
-    ) -> Awaitable[list[Any]]:
-        script = self._scripts[name]
-        return self._run(script, [b"EVALSHA", script.sha, len(keys), *keys, *argv])
+    def _wallet(self, partition: int, account_id: int, currency: str) -> EndCommands:
+        wallet = self._wallets.get((partition, account_id, currency))
+        if wallet is None:
+            if len(self._wallets) >= WALLETS_MAX:
+                self._wallets.clear()
+            settle, release = self._settle.sha, self._scripts["release"].sha
+            keys = self._partitions[partition]
+            wallet = EndCommands(settle, release, keys, self._epoch, account_id, currency)
+            self._wallets[partition, account_id, currency] = wallet
+        return wallet
 
-    async def _run(self, script: Script, command: list[bytes | str | int]) -> list[Any]:
+    def _call(self, name: str, keys: Sequence[str], argv: Sequence[Argument]) -> Awaitable[list[Any]]:
+        script = self._scripts[name]
+        return self._run(script, resp.command((b"EVALSHA", script.sha, len(keys), *keys, *argv)))
+
+    async def _run(self, script: Script, command: bytes) -> list[Any]:
         """The reply to an EVALSHA; the way through here that meets no error is the hot path."""
         try:
-            reply: list[Any] = await self._link.call(*command)
+            reply: list[Any] = await self._link.send(command)
         except RedisReplyError as error:
             return await self._run_again(script, command, error)
         return reply
 
-    async def _run_again(
-        self, script: Script, command: list[bytes | str | int], error: RedisReplyError
-    ) -> list[Any]:
+    async def _run_again(self, script: Script, command: bytes, error: RedisReplyError) -> list[Any]:
         """Go on after an error reply, until it works, is final, or timeout_s is over."""
         deadline_s = monotonic_s() + self.timeout_s
         pause_s = PAUSE_FIRST_S
+        is_whole = False
         while True:
-            if error.kind == "NOSCRIPT" and command[0] == b"EVALSHA":
-                command[:2] = b"EVAL", script.source  # which also loads it, and cannot meet NOSCRIPT itself
+            if error.kind == "NOSCRIPT" and not is_whole:
+                command = script.whole(command)  # which also loads it, and cannot meet NOSCRIPT itself
+                is_whole = True
             elif error.kind in _NOT_YET and monotonic_s() + pause_s < deadline_s:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
@@ -318,7 +312,7 @@ class Scripts:
             else:
                 raise error
             try:
-                reply: list[Any] = await self._link.call(*command)
+                reply: list[Any] = await self._link.send(command)
             except RedisReplyError as again:
                 error = again
             else:

@@ -21,9 +21,11 @@ from rabbitgw.billing.events import payload, ticket
 from rabbitgw.billing.loading import load_account
 from rabbitgw.billing.usage import Usage
 from rabbitgw.clock import new_id, now_ms
+from rabbitgw.prepared import WindowCheck
 from rabbitgw.redis_link import RedisLink
-from rabbitgw.scripts import Offer, Scripts, WindowCheck, WindowLimit
+from rabbitgw.scripts import Scripts, WindowLimit
 from rabbitgw.stores import Pool
+from tests.scripted import Offer, reserve
 
 WAIT_S = 60.0  # generous: a loaded machine must not fail a test
 
@@ -160,11 +162,12 @@ class Customer:
             key_id=7, caller_request_id="caller-1", model="gpt", dialect="openai-chat", price_version=3,
             admitted_ms=now_ms(),
         )  # fmt: skip
-        reply = await self.shop.scripts.reserve(
-            self.partition, self.id, hold_id=hold_id, worker_id=self.shop.worker_id, currency=self.currency,
+        reply = await reserve(
+            self.shop.scripts, self.partition, self.id, hold_id=hold_id, worker_id=self.shop.worker_id,
+            currency=self.currency,
             key_id=7, generation=1, max_age_ms=max_age_ms, backlog_max=10**9,
             windows=[WindowCheck(window, "life", 0, 0, 9 * 10**18) for window in self.windows],
-            offers=[Offer(amount_nanos, amount_nanos, 0, "1" * len(self.windows), orjson.dumps(facts))],
+            offers=[Offer(amount_nanos, amount_nanos, 0, "1" * len(self.windows))], ticket=orjson.dumps(facts),
         )  # fmt: skip
         assert reply.word == "OK", reply
         return hold_id

@@ -28,11 +28,14 @@ from rabbitgw.errors import (
     RedisUnavailable,
     WindowShort,
 )
+from rabbitgw.prepared import ReserveCommand, WindowCheck
 from rabbitgw.replies import ExtendReply, ReserveReply
-from rabbitgw.scripts import Offer, Scripts, WindowCheck, WindowLimit
+from rabbitgw.scripts import Scripts, WindowLimit
 
 TRIES_MAX: Final = 6  # words that ask for a correction and another try: cold, stale, span
 WAITS_MAX: Final = 6  # of hold_wait_s: how long the line may take in all, as long as it moves
+DESKS_MAX: Final = 10_000  # keys whose commands are kept ready; about 2 kB each
+NEVER_MS: Final = 1 << 62
 
 
 class Terms(NamedTuple):
@@ -46,14 +49,14 @@ class Terms(NamedTuple):
     growth: Growth | None = None
 
 
-class _Wish(NamedTuple):
-    """What a call asks of a reserve, whichever state its key turns out to be in."""
+class _Desk(NamedTuple):
+    """What the calls of one key have in common, while the spans of its windows last."""
 
-    secret: str
-    hold_id: str
-    terms: tuple[Terms, ...]
-    ticket: bytes
-    check: Callable[[KeyRecord], None]
+    key: KeyRecord
+    windows: tuple[tuple[WindowRule, Span], ...]
+    command: ReserveCommand
+    start_ms: int
+    end_ms: int
 
 
 @dataclass(slots=True)
@@ -98,6 +101,7 @@ class Till:
         self._backlog_max = events_backlog_max
         self._hold_wait_s = hold_wait_s
         self._holding = Holding()
+        self._desks: dict[int, _Desk] = {}  # by key
 
     def now_ms(self) -> int:
         """Redis' clock, estimated."""
@@ -124,28 +128,20 @@ class Till:
         Raises: AuthError (the key was revoked or changed), BalanceShort, WindowShort, Backlog, RedisUnavailable,
         PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
         """
-        wish = _Wish(secret, hold_id, terms, ticket, check)
         account_id, first = key.account_id, terms[0]
         began_s = clock.monotonic_s()
         refusal: BalanceShort | WindowShort | None = None
-        new = True
         try:
-            while True:
-                wait_s = self._wait_s(account_id, began_s)
-                if self._holding.may_begin(account_id, first.amount_nanos, first.growth, new=new) or (
-                    wait_s <= 0 and self._holding.few_run(account_id)
-                ):
-                    try:
-                        return await self._begin(key, wish)
-                    except (BalanceShort, WindowShort) as error:
-                        refusal = error
-                        if not self._is_worth_waiting(account_id, terms, error):
-                            self._holding.wake(account_id)  # what is too little here may do for the next
-                            raise
-                if wait_s <= 0 or not await self._holding.wait(account_id, wait_s, new=new):
-                    self._holding.wake(account_id)
-                    raise refusal or balance_taken(key)
-                new = False
+            if self._holding.enter(account_id, hold_id, first.amount_nanos, first.growth):
+                try:
+                    return await self._ask(secret, key, hold_id, terms, ticket, check)
+                except (BalanceShort, WindowShort) as error:
+                    refusal = error
+
+            def ask(terms: tuple[Terms, ...]) -> Awaitable[Hold]:
+                return self._ask(secret, key, hold_id, terms, ticket, check)
+
+            return await self._stand_in_line(key, hold_id, terms, ask, began_s, refusal)
         except RabbitError as error:
             metrics.hold_refused(error)
             raise
@@ -185,7 +181,7 @@ class Till:
         """
         began_s = clock.monotonic_s()
         try:
-            await self._settler.end(self._ending(hold, cost_nanos, status, payload))
+            await self._settler.end(self._ending(hold.key, hold.hold_id, cost_nanos, status, payload))
         finally:
             metrics.SETTLE_SECONDS.cells().observe(clock.monotonic_s() - began_s)
             self._holding.ended(hold.key.account_id, hold.hold_id, cost_nanos, whole=status == "settled")
@@ -193,21 +189,20 @@ class Till:
     async def release(self, hold: Hold, payload: bytes) -> None:
         """Give the hold back. Never raises for a store that is away: the release is tried until it is through."""
         try:
-            await self._settler.end(self._ending(hold, 0, "released", payload))
+            await self._settler.end(self._ending(hold.key, hold.hold_id, 0, "released", payload))
         finally:
             self._holding.ended(hold.key.account_id, hold.hold_id, 0, whole=False)
 
-    def _ending(self, hold: Hold, cost_nanos: int, status: str, payload: bytes) -> Ending:
-        key = hold.key
+    def _ending(self, key: KeyRecord, hold_id: str, cost_nanos: int, status: str, payload: bytes) -> Ending:
         return Ending(
-            hold_id=hold.hold_id,
-            partition=key.partition,
-            account_id=key.account_id,
-            currency=key.currency,
-            cost_nanos=cost_nanos,
-            status=status,
-            payload=payload.decode(),
-            first_try_ms=self._clock.now_ms(),
+            hold_id,
+            key.partition,
+            key.account_id,
+            key.currency,
+            cost_nanos,
+            status,
+            payload,
+            self._clock.now_ms(),
         )
 
     def _wait_s(self, account_id: int, began_s: float) -> float:
@@ -223,15 +218,82 @@ class Till:
         room_nanos = error.available_nanos + self._holding.held_nanos(account_id)
         return room_nanos > 0 and room_nanos >= min(offer.least_nanos for offer in terms)
 
-    async def _begin(self, key: KeyRecord, wish: _Wish) -> Hold:
-        """Ask for a hold, and let the others of the account know what came of it."""
-        account_id, hold_id, first = key.account_id, wish.hold_id, wish.terms[0]
-        amount_nanos = self._holding.begin(account_id, hold_id, first.amount_nanos, first.growth)
-        if amount_nanos < first.amount_nanos:
-            first = first._replace(amount_nanos=amount_nanos, least_nanos=amount_nanos)
-            wish = wish._replace(terms=(first, *wish.terms[1:]))
+    async def _stand_in_line(
+        self,
+        key: KeyRecord,
+        hold_id: str,
+        terms: tuple[Terms, ...],
+        ask: Callable[[tuple[Terms, ...]], Awaitable[Hold]],
+        began_s: float,
+        refusal: BalanceShort | WindowShort | None,
+    ) -> Hold:
+        """Ask when it is worth it, until there is a hold, or no use to wait any more. `refusal`: of a first try."""
+        account_id, first, holding = key.account_id, terms[0], self._holding
+        new, refused_now = True, refusal is not None
+        while True:
+            if not refused_now and (
+                holding.may_begin(account_id, first.amount_nanos, first.growth, new=new)
+                or (self._wait_s(account_id, began_s) <= 0 and holding.few_run(account_id))
+            ):
+                amount_nanos = holding.begin(account_id, hold_id, first.amount_nanos, first.growth)
+                asked = terms
+                if amount_nanos < first.amount_nanos:
+                    less = first._replace(amount_nanos=amount_nanos, least_nanos=amount_nanos)
+                    asked = (less, *terms[1:])
+                try:
+                    return await ask(asked)
+                except (BalanceShort, WindowShort) as error:
+                    refusal, refused_now = error, True
+            if refusal is not None and refused_now and not self._is_worth_waiting(account_id, terms, refusal):
+                holding.wake(account_id)  # what is too little here may do for the next
+                raise refusal
+            refused_now = False
+            wait_s = self._wait_s(account_id, began_s)
+            if wait_s <= 0 or not await holding.wait(account_id, wait_s, new=new):
+                holding.wake(account_id)
+                raise refusal or balance_taken(key)
+            new = False
+
+    async def _ask(
+        self,
+        secret: str,
+        key: KeyRecord,
+        hold_id: str,
+        terms: tuple[Terms, ...],
+        ticket: bytes,
+        check: Callable[[KeyRecord], None],
+    ) -> Hold:
+        """Ask for a hold, corrected as the script asks, until it grants or refuses; and let the others of the
+        account know what came of it."""
+        account_id = key.account_id
         try:
-            hold, available_nanos = await self._reserve(key, wish)
+            for _ in range(TRIES_MAX):
+                if not self._leases.held(key.partition):
+                    await self._leases.ensure(key.partition)
+                desk = self._desk(key)
+                try:
+                    reply = await self._scripts.reserve(
+                        desk.command, hold_id, desk.command.offers(terms), ticket
+                    )
+                except RedisReplyError:
+                    raise  # refused, and nothing written: a tombstone would only fill a Redis that is full
+                except RedisUnavailable:
+                    # it may have been granted: leave a release behind, so that whichever comes second finds the other
+                    self._settler.end_later(self._ending(key, hold_id, 0, "released", ticket))
+                    raise
+                if reply.now_ms:
+                    self._clock.observe(reply.now_ms)
+                if reply.word in ("OK", "HELD"):
+                    break
+                if reply.word == "COLD":
+                    await self._load(account_id)
+                elif reply.word == "STALE":
+                    key = await self._fresh(secret, key)
+                    check(key)
+                elif reply.word != "SPAN":  # the clock was observed above; the spans are named anew
+                    raise self._reserve_error(key, desk.windows, reply)
+            else:
+                raise RedisUnavailable(f"reserve of account {account_id} did not come to an end")
         except BalanceShort as error:
             self._holding.refused(account_id, hold_id, error.available_nanos)
             raise
@@ -239,73 +301,37 @@ class Till:
             self._holding.refused(account_id, hold_id)
             self._holding.wake(account_id)
             raise
-        self._holding.granted(account_id, hold_id, hold.granted_nanos, available_nanos)
-        return hold
+        self._holding.granted(account_id, hold_id, reply.granted_nanos, reply.available_nanos)
+        return Hold(hold_id, key, reply.offer, reply.granted_nanos, desk.windows)
 
-    async def _reserve(self, key: KeyRecord, wish: _Wish) -> tuple[Hold, int]:
-        """One round, corrected as the script asks, until it grants or refuses. Returns what is available, too."""
-        for _ in range(TRIES_MAX):
-            await self._leases.ensure(key.partition)
-            windows = tuple((rule, span_of(rule, self._clock.now_ms())) for rule in key.windows)
-            reply = await self._ask(key, wish, windows)
-            if reply.now_ms:
-                self._clock.observe(reply.now_ms)
-            match reply.word:
-                case "OK" | "HELD":
-                    hold = Hold(wish.hold_id, key, reply.offer, reply.granted_nanos, windows)
-                    return hold, reply.available_nanos
-                case "COLD":
-                    await self._load(key.account_id)
-                case "STALE":
-                    key = await self._fresh(wish.secret, key)
-                    wish.check(key)
-                case "SPAN":
-                    continue  # the clock was observed above; the spans are named anew
-                case _:
-                    raise self._reserve_error(key, windows, reply)
-        raise RedisUnavailable(f"reserve of account {key.account_id} did not come to an end")
-
-    async def _ask(
-        self, key: KeyRecord, wish: _Wish, windows: tuple[tuple[WindowRule, Span], ...]
-    ) -> ReserveReply:
-        enforce = "1" * len(windows)
-        try:
-            return await self._scripts.reserve(
-                key.partition,
-                key.account_id,
-                hold_id=wish.hold_id,
-                worker_id=self._leases.worker_id,
-                currency=key.currency,
-                key_id=key.key_id,
-                generation=key.generation,
-                max_age_ms=self._hold_max_age_ms,
-                backlog_max=self._backlog_max,
-                windows=[
-                    WindowCheck(rule.window_id, span.name, span.start_ms, span.end_ms, rule.limit_nanos)
-                    for rule, span in windows
-                ],
-                offers=[
-                    Offer(offer.amount_nanos, offer.least_nanos, int(offer.last), enforce, wish.ticket)
-                    for offer in wish.terms
-                ],
-            )
-        except RedisReplyError:
-            raise  # refused, and nothing written: a tombstone would only fill a Redis that is full
-        except RedisUnavailable:
-            # it may have been granted: leave a release behind, so that whichever comes second finds the other
-            self._settler.end_later(
-                Ending(
-                    hold_id=wish.hold_id,
-                    partition=key.partition,
-                    account_id=key.account_id,
-                    currency=key.currency,
-                    cost_nanos=0,
-                    status="released",
-                    payload=wish.ticket.decode(),
-                    first_try_ms=self._clock.now_ms(),
-                )
-            )
-            raise
+    def _desk(self, key: KeyRecord) -> _Desk:
+        """Kept for as long as the record and the spans are the same: to write them out costs ten calls' worth."""
+        now_ms = self._clock.now_ms()
+        desk = self._desks.get(key.key_id)
+        if desk is not None and desk.key is key and desk.start_ms <= now_ms < desk.end_ms:
+            return desk
+        windows = tuple((rule, span_of(rule, now_ms)) for rule in key.windows)
+        command = self._scripts.reserve_command(
+            key.partition,
+            key.account_id,
+            worker_id=self._leases.worker_id,
+            currency=key.currency,
+            key_id=key.key_id,
+            generation=key.generation,
+            max_age_ms=self._hold_max_age_ms,
+            backlog_max=self._backlog_max,
+            windows=[
+                WindowCheck(rule.window_id, span.name, span.start_ms, span.end_ms, rule.limit_nanos)
+                for rule, span in windows
+            ],
+        )
+        start_ms = max((span.start_ms for _, span in windows), default=0)
+        end_ms = min((span.end_ms for _, span in windows if span.end_ms), default=NEVER_MS)
+        desk = _Desk(key, windows, command, start_ms, end_ms)
+        if len(self._desks) >= DESKS_MAX:
+            self._desks.clear()
+        self._desks[key.key_id] = desk
+        return desk
 
     async def _fresh(self, secret: str, key: KeyRecord) -> KeyRecord:
         """The key as it is now. Redis may be the older of the two: then it is told the generation."""

@@ -68,6 +68,23 @@ class Holding:
         account = self._accounts.get(account_id)
         return account.moved_s if account is not None else 0.0
 
+    def enter(self, account_id: int, hold_id: str, amount_nanos: int, growth: Growth | None) -> bool:
+        """Count a call that is about to ask for all of `amount_nanos`, if nobody waits and there is plenty: `may_begin`
+        and `begin` in one for nearly every call. False: ask those."""
+        account = self._accounts.get(account_id)
+        if account is None:
+            account = self._accounts[account_id] = _Account()
+        elif account.waiters or (
+            growth is not None
+            and (
+                account.available_nanos is None
+                or account.available_nanos < (len(account.calls) + 1) * WORST_HOLDS * amount_nanos
+            )
+        ):
+            return False
+        account.calls[hold_id] = _Call(amount_nanos, growth)
+        return True
+
     def may_begin(self, account_id: int, amount_nanos: int, growth: Growth | None, *, new: bool) -> bool:
         """Whether to ask for a hold now, or to wait. `new`: it has not waited, so it goes behind those who have."""
         account = self._accounts.get(account_id)
@@ -115,7 +132,8 @@ class Holding:
         call.granted_nanos = granted_nanos
         call.starves = False
         account.available_nanos = available_nanos
-        self.wake(account_id)
+        if account.waiters:
+            self.wake(account_id)
 
     def starves(self, account_id: int, hold_id: str) -> None:
         """A hold could not grow: until it can, or ends, nobody new begins."""
@@ -126,21 +144,25 @@ class Holding:
         account = self._accounts[account_id]
         if available_nanos is not None:
             account.available_nanos = available_nanos
-        self._leave(account_id, account, hold_id)
+        del account.calls[hold_id]  # it has been granted nothing
+        self._forget_idle(account_id, account)
 
     def ended(self, account_id: int, hold_id: str, cost_nanos: int, *, whole: bool) -> None:
         """A hold ended. `whole`: its cost is what a call of its kind comes to."""
         account = self._accounts.get(account_id)
-        call = account.calls.get(hold_id) if account is not None else None
+        call = account.calls.pop(hold_id, None) if account is not None else None
         if account is None or call is None:
             return  # told before: an end that was interrupted is begun again
+        account.held_nanos -= call.granted_nanos
         if account.available_nanos is not None:
             account.available_nanos += call.granted_nanos - cost_nanos
         if call.growth is not None:
             self._learn((account_id, call.growth.kind), cost_nanos, whole=whole)
         account.moved_s = clock.monotonic_s()
-        self._leave(account_id, account, hold_id)
-        self.wake(account_id)
+        if account.waiters:
+            self.wake(account_id)
+        elif not account.calls:
+            del self._accounts[account_id]
 
     async def wait(self, account_id: int, timeout_s: float, *, new: bool) -> bool:
         """Wait until it is worth to ask again, or until the time is over. False: too many wait already."""
@@ -175,10 +197,6 @@ class Holding:
             if not waiter.done():
                 waiter.set_result(None)
                 return
-
-    def _leave(self, account_id: int, account: _Account, hold_id: str) -> None:
-        account.held_nanos -= account.calls.pop(hold_id).granted_nanos
-        self._forget_idle(account_id, account)
 
     def _forget_idle(self, account_id: int, account: _Account) -> None:
         if not account.calls and not account.waiters and self._accounts.get(account_id) is account:

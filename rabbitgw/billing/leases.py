@@ -32,15 +32,18 @@ class Leases:
         # partition -> until when its lease surely runs, by our monotonic clock
         self._ends_s: dict[int, float] = {}
 
+    def held(self, partition: int) -> bool:
+        """Whether the lease of a partition surely runs, as it nearly always does."""
+        return monotonic_s() < self._ends_s.get(partition, 0.0)
+
     async def ensure(self, partition: int) -> None:
         """Hold the lease of a partition before a hold is put there. Waits only at the first use, or when renewing
         has failed for so long that the lease may have run out.
 
         Raises: RedisUnavailable, also when another epoch has begun.
         """
-        if monotonic_s() < self._ends_s.get(partition, 0.0):
-            return
-        await self._set(partition, self._lease_s)
+        if not self.held(partition):
+            await self._set(partition, self._lease_s)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Renew what is held until `stop`. Giving up is another call, for when the worker's holds have ended."""

@@ -38,8 +38,21 @@ class Ending:
     currency: str
     cost_nanos: int
     status: str  # settled | partial | released
-    payload: str  # JSON, billing/events.py
+    payload: bytes  # JSON, billing/events.py
     first_try_ms: int  # by Redis' clock
+
+    def record(self) -> bytes:
+        """Its form in the spool."""
+        return orjson.dumps({**asdict(self), "payload": self.payload.decode()})
+
+
+def ending_of(record: bytes) -> Ending:
+    """Raises: ValueError for what is no record of this version."""
+    try:
+        fields = orjson.loads(record)
+        return Ending(**{**fields, "payload": fields["payload"].encode()})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"no ending: {error}") from error
 
 
 class NotInRedis(StoreError):
@@ -101,7 +114,7 @@ class Settler:
         try:
             if ending.status != "released":
                 async with asyncio.timeout(DISK_WAIT_S):
-                    await self._spool.keep(ending.hold_id, orjson.dumps(asdict(ending)))
+                    await self._spool.keep(ending.hold_id, ending.record())
                 on_disk = True
                 metrics.SETTLES_SPOOLED.add()
         except TimeoutError:
@@ -121,8 +134,8 @@ class Settler:
         """Take over what dead processes left in the spool. Called at start."""
         for record in self._spool.adopt():
             try:
-                ending = Ending(**orjson.loads(record))
-            except (orjson.JSONDecodeError, TypeError) as error:
+                ending = ending_of(record)
+            except ValueError as error:
                 # of another version, say: it stays in the spool for people to look at
                 telemetry.error("invariant_broken", exc=error)
                 continue
@@ -197,7 +210,7 @@ class Settler:
                 ending.account_id,
                 hold_id=ending.hold_id,
                 currency=ending.currency,
-                payload=ending.payload.encode(),
+                payload=ending.payload,
             )
             if released.word in ("COLD", "FENCED"):
                 raise NotInRedis(f"release of {ending.hold_id}: {released.word}")
@@ -209,7 +222,7 @@ class Settler:
             currency=ending.currency,
             cost_nanos=ending.cost_nanos,
             status=cast(Literal["settled", "partial"], ending.status),
-            payload=ending.payload.encode(),
+            payload=ending.payload,
             first_try_ms=ending.first_try_ms,
         )
         if settled.word in ("OK", "LATE", "DONE"):

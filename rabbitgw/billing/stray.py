@@ -49,7 +49,7 @@ class StrayBooker:
                 b"n": str(ending.cost_nanos).encode(),
                 b"s": ending.status.encode(),
                 b"w": b"",
-                b"p": ending.payload.encode(),
+                b"p": ending.payload,
             },
         )
         row.position = None

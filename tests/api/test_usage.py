@@ -13,8 +13,9 @@ from rabbitgw.billing.consumer import Consumer
 from rabbitgw.billing.events import payload, ticket
 from rabbitgw.billing.loading import load_account
 from rabbitgw.billing.usage import Usage
-from rabbitgw.scripts import Offer, Scripts
+from rabbitgw.scripts import Scripts
 from tests.api.conftest import Operator
+from tests.scripted import Offer, reserve
 
 if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
@@ -37,7 +38,8 @@ class Caller:
     async def begin(self, caller_request_id: str | None = None) -> str:
         hold_id = clock.new_id()
         await self.scripts.lease(self.partition, worker_id="w", ttl_ms=60_000)
-        reply = await self.scripts.reserve(
+        reply = await reserve(
+            self.scripts,
             self.partition,
             self.account_id,
             hold_id=hold_id,
@@ -48,7 +50,8 @@ class Caller:
             max_age_ms=60_000,
             backlog_max=1000,
             windows=[],
-            offers=[Offer(5000, 5000, 0, "", self.facts(caller_request_id))],
+            offers=[Offer(5000, 5000, 0, "")],
+            ticket=self.facts(caller_request_id),
         )
         assert reply.word == "OK"
         return hold_id

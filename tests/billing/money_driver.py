@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from rabbitgw.prepared import WindowCheck
 from rabbitgw.redis_link import RedisLink
-from rabbitgw.scripts import WindowCheck
 from tests.billing.money_model import Event, Model
 from tests.billing.money_world import ACCOUNT, DAY_MS, KEY, MARK_LIFE_MS, PARTITION, START_MS, World
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from rabbitgw.prepared import WindowCheck
 from rabbitgw.replies import CreditReply, ExpireReply, ExtendReply, ReleaseReply, ReserveReply, SettleReply
-from rabbitgw.scripts import Offer, WindowCheck, WindowLimit
+from rabbitgw.scripts import WindowLimit
+from tests.scripted import Offer
 
 SETTLE_AGE_MAX_MS = 450_000
 
@@ -82,12 +84,15 @@ class Model:
         backlog_max: int,
         windows: Sequence[WindowCheck],
         offers: Sequence[Offer],
+        ticket: bytes,
     ) -> ReserveReply:
         if hold_id in self.marks:
             return ReserveReply("DONE")
         if hold_id in self.holds:
             hold = self.holds[hold_id]
-            index = [(bool(o.last), o.ticket) for o in offers].index((hold.last, hold.ticket))
+            assert hold.ticket == ticket
+            fits = [o.last == hold.last and o.least_nanos <= hold.amount for o in offers]
+            index = fits.index(True)
             return ReserveReply("HELD", index, hold.amount, self.available, self.now_ms)
         if generation != self.generation:
             return ReserveReply("STALE")
@@ -98,7 +103,7 @@ class Model:
         for index, offer in enumerate(offers):
             granted = self._grant(offer, windows)
             if granted is not None:
-                self._hold(hold_id, worker_id, max_age_ms, windows, offer, granted)
+                self._hold(hold_id, worker_id, max_age_ms, windows, offer, granted, ticket)
                 return ReserveReply("OK", index, granted, self.available, self.now_ms)
         return self._refusal(offers[0], windows)
 
@@ -138,6 +143,7 @@ class Model:
         windows: Sequence[WindowCheck],
         offer: Offer,
         granted: int,
+        ticket: bytes,
     ) -> None:
         names = []
         for window in windows:
@@ -157,7 +163,7 @@ class Model:
             max_at_ms=self.now_ms + max_age_ms,
             windows=tuple(names),
             last=bool(offer.last),
-            ticket=offer.ticket,
+            ticket=ticket,
         )
         if offer.last:
             self.last_hold = hold_id

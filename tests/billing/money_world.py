@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Literal
 
 from rabbitgw.keynames import KeyNames
+from rabbitgw.prepared import WindowCheck
 from rabbitgw.redis_link import RedisLink
 from rabbitgw.replies import (
     CreditReply,
@@ -21,7 +22,8 @@ from rabbitgw.replies import (
     SettleReply,
     unpack_hold,
 )
-from rabbitgw.scripts import Offer, Scripts, WindowCheck, WindowLimit, load_scripts
+from rabbitgw.scripts import Scripts, WindowLimit, load_scripts
+from tests.scripted import LookingLink, Offer, reserve
 
 TEST_PROLOGUE = "local now_ms = tonumber(table.remove(ARGV))"
 START_MS = 1_700_000_000_000
@@ -41,7 +43,7 @@ HOLD = "01930000-0000-7000-8000-000000000001"
 OTHER = "01930000-0000-7000-8000-000000000002"
 
 
-class ClockedLink:
+class ClockedLink(LookingLink):
     """A link that tells every script which reads the time what time it is."""
 
     def __init__(self, link: RedisLink) -> None:
@@ -62,7 +64,7 @@ class ClockedLink:
 
 def offer(amount_nanos: int, least_nanos: int | None = None, *, last: int = 0, enforce: str = "") -> Offer:
     """An offer that takes all or nothing unless `least_nanos` says otherwise."""
-    return Offer(amount_nanos, amount_nanos if least_nanos is None else least_nanos, last, enforce, TICKET)
+    return Offer(amount_nanos, amount_nanos if least_nanos is None else least_nanos, last, enforce)
 
 
 def life(limit_nanos: int, window_id: int = 11) -> WindowCheck:
@@ -112,8 +114,10 @@ class World:
         backlog_max: int = 1000,
         worker_id: str = WORKER,
         currency: str = "USD",
+        ticket: bytes = TICKET,
     ) -> ReserveReply:
-        return await self.scripts.reserve(
+        return await reserve(
+            self.scripts,
             PARTITION,
             ACCOUNT,
             hold_id=hold_id,
@@ -125,6 +129,7 @@ class World:
             backlog_max=backlog_max,
             windows=windows,
             offers=offers,
+            ticket=ticket,
         )
 
     async def extend(

@@ -18,13 +18,14 @@ from rabbitgw.billing.keyring import Keyring
 from rabbitgw.billing.keys import CreatedKey, NewKey, create_key, revoke_key, rotate_key
 from rabbitgw.errors import AuthError, PostgresUnavailable, RedisUnavailable
 from rabbitgw.scripts import Scripts
+from tests.scripted import LookingLink
 
 if TYPE_CHECKING:
     from rabbitgw.redis_link import RedisLink
     from rabbitgw.stores import Pool
 
 
-class CountingLink:
+class CountingLink(LookingLink):
     """A link that can be away, and counts what it was asked."""
 
     def __init__(self, link: RedisLink) -> None:
@@ -33,7 +34,7 @@ class CountingLink:
         self.away = False
 
     def call(self, *args: Any) -> Awaitable[Any]:
-        self.calls.append(str(args[0]))
+        self.calls.append(args[0] if isinstance(args[0], str) else args[0].decode())
         if self.away:
             future = asyncio.get_running_loop().create_future()
             future.set_exception(RedisUnavailable("away"))

@@ -17,12 +17,13 @@ from rabbitgw.redis_link import RedisLink
 from rabbitgw.replies import LeaseReply, unpack_hold
 from rabbitgw.scripts import NAMES, Scripts, load_scripts
 from tests.billing.money_world import ACCOUNT, HOLD, KEY, PARTITION, WORKER, World, offer
+from tests.scripted import LookingLink
 
 LUA = Path(scripts_module.__file__).parent / "billing" / "lua"
 PRELUDES = {"prologue", "amounts", "holds", "ends"}
 
 
-class ScriptedLink:
+class ScriptedLink(LookingLink):
     """Answers what a test wrote down, in order, and keeps what it was asked."""
 
     def __init__(self, *answers: Any) -> None:
@@ -192,7 +193,7 @@ def test_a_hold_that_is_none_breaks_the_invariant(packed: bytes) -> None:
 
 async def test_a_ticket_may_hold_any_bytes(world: World) -> None:
     ticket = b'{"m":"\x1f,:\x00\xff"}'
-    await world.reserve(offer(300)._replace(ticket=ticket))
+    await world.reserve(offer(300), ticket=ticket)
     hold = await world.hold()
     assert hold is not None
     assert hold.ticket == ticket

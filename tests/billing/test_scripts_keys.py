@@ -23,6 +23,7 @@ from rabbitgw.keynames import SLOTS
 from rabbitgw.redis_link import RedisLink
 from rabbitgw.scripts import NAMES, load_scripts
 from tests.billing.money_world import ACCOUNT, KEY, LEASE_MS, PARTITION, World, day, life, offer
+from tests.scripted import LookingLink
 
 SECRET_HASH = "ab" * 32
 READY_TRIES = 400
@@ -70,7 +71,7 @@ async def every_branch(world: World) -> None:
     assert (await world.scripts.snapshot(PARTITION, [ACCOUNT, 99, 98])).word == "OK"
 
 
-class LimitedLink:
+class LimitedLink(LookingLink):
     """Runs every script as a user who may touch the keys that its call declares, and no other."""
 
     USER = "declared-keys-only"
@@ -84,7 +85,7 @@ class LimitedLink:
         if args[0] not in (b"EVALSHA", b"EVAL"):
             return await self._admin.call(*args)
         keys = args[3 : 3 + int(args[2])]
-        await self._admin.call("ACL", "SETUSER", self.USER, "resetkeys", *(f"~{key}" for key in keys))
+        await self._admin.call("ACL", "SETUSER", self.USER, "resetkeys", *(b"~" + key for key in keys))
         return await self._limited.call(*args)
 
 
@@ -105,7 +106,7 @@ async def test_a_user_who_may_touch_the_declared_keys_only_can_do_everything(lim
 async def test_that_user_could_not_touch_another_key(limited: LimitedLink) -> None:
     """The test above would see it."""
     with pytest.raises(RedisUnavailable, match=r"can't access at least one of the keys|NOPERM"):
-        await limited.call(b"EVAL", "return redis.call('GET', 'undeclared')", 1, "declared")
+        await limited.call(b"EVAL", "return redis.call('GET', 'undeclared')", 1, b"declared")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from rabbitgw.scripts import Offer, WindowLimit
+from rabbitgw.scripts import WindowLimit
 from tests.billing.money_driver import LIMITS, MoneyDriver
 from tests.billing.money_model import Model
 from tests.billing.money_world import (
@@ -32,6 +32,7 @@ from tests.billing.money_world import (
     PARTITION,
     START_MS,
 )
+from tests.scripted import Offer, reserve
 
 WORKERS = ("w-1", "w-2")
 small = st.integers(0, 120)
@@ -86,10 +87,10 @@ class MoneyMachine(MoneyDriver):
                     min(one, other) * self.unit,
                     last,
                     enforce[: len(ids)],
-                    b"ticket %d" % index,
                 )
-                for index, (one, other, last, enforce) in enumerate(offers)
+                for one, other, last, enforce in offers
             ],
+            "ticket": b"ticket %d" % self.made,
         }
         self.send_reserve(arguments)
 
@@ -98,7 +99,7 @@ class MoneyMachine(MoneyDriver):
         if expected.word == "OK":
             self.reserved[arguments["hold_id"]] = arguments
         answered = self.run(
-            self.world.scripts.reserve(PARTITION, ACCOUNT, currency="USD", key_id=KEY, **arguments)
+            reserve(self.world.scripts, PARTITION, ACCOUNT, currency="USD", key_id=KEY, **arguments)
         )
         self.check(answered, expected)
 
@@ -112,7 +113,8 @@ class MoneyMachine(MoneyDriver):
                 "max_age_ms": AGE_MAX_MS,
                 "backlog_max": 1000,
                 "windows": self.windows(ids),
-                "offers": [Offer(amount * self.unit, amount * self.unit, 0, "0" * len(ids), b"plain")],
+                "offers": [Offer(amount * self.unit, amount * self.unit, 0, "0" * len(ids))],
+                "ticket": b"plain",
             }
         )
 

@@ -9,7 +9,8 @@ import pytest
 
 from rabbitgw.errors import InvariantBroken
 from rabbitgw.keynames import KeyNames
-from rabbitgw.scripts import Link, Offer, Scripts, WindowCheck
+from rabbitgw.prepared import WindowCheck
+from rabbitgw.scripts import Scripts
 from tests.billing.money_world import (
     ACCOUNT,
     EPOCH,
@@ -25,6 +26,7 @@ from tests.billing.money_world import (
     life,
     offer,
 )
+from tests.scripted import LookingLink, reserve
 
 Call = Callable[[World], Awaitable[Any]]
 
@@ -85,9 +87,10 @@ def reserve_with(**changed: Any) -> Call:
         "backlog_max": 100,
         "windows": (),
         "offers": (offer(1),),
+        "ticket": TICKET,
         **changed,
     }
-    return lambda world: world.scripts.reserve(PARTITION, ACCOUNT, **arguments)
+    return lambda world: reserve(world.scripts, PARTITION, ACCOUNT, **arguments)
 
 
 async def _settle_as(world: World, account_id: int, currency: str, status: Any = "settled") -> Any:
@@ -110,14 +113,18 @@ async def _release_as(world: World, account_id: int, currency: str) -> Any:
 
 MISFITS: dict[str, Call] = {
     "reserve: no offer": reserve_with(offers=()),
-    "reserve: an argument too many": reserve_with(offers=((*offer(1), "more"),)),
-    "reserve: an argument too few": reserve_with(offers=((1, 1, 0, ""),)),
+    "reserve: a part too many": reserve_with(offers=((*offer(1), "more"),)),
+    "reserve: a part too few": reserve_with(offers=((1, 1, 0),)),
+    "reserve: no offer after one": reserve_with(offers=(offer(1), ("",))),
+    "reserve: a window that is half there": reserve_with(
+        windows=((1, "life", 0, 0),), offers=(offer(1, enforce="1"),)
+    ),
     "reserve: least above amount": reserve_with(offers=(offer(1, 2),)),
     "reserve: a later offer is wrong": reserve_with(offers=(offer(1), offer(1, 2))),
     "reserve: enforce too short": reserve_with(windows=(life(9),)),
     "reserve: enforce too long": reserve_with(offers=(offer(1, enforce="1"),)),
     "reserve: enforce of other signs": reserve_with(windows=(life(9),), offers=(offer(1, enforce="x"),)),
-    "reserve: last is no flag": reserve_with(offers=(Offer(1, 1, 2, "", TICKET),)),
+    "reserve: last is no flag": reserve_with(offers=(offer(1, last=2),)),
     "reserve: seventeen windows": reserve_with(
         windows=[life(9, number) for number in range(17)], offers=(offer(1, enforce="1" * 17),)
     ),
@@ -169,10 +176,10 @@ async def test_arguments_that_do_not_fit_are_refused_and_nothing_is_written(
     assert await holding.everything() == before
 
 
-class MangledLink:
+class MangledLink(LookingLink):
     """Adds to every script call one key, or one argument, that the script does not have."""
 
-    def __init__(self, link: Link, what: str) -> None:
+    def __init__(self, link: LookingLink, what: str) -> None:
         self._link = link
         self._what = what
 

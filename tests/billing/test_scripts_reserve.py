@@ -6,7 +6,6 @@ import pytest
 
 from rabbitgw.errors import InvariantBroken
 from rabbitgw.replies import PackedHold, ReserveReply
-from rabbitgw.scripts import Offer
 from tests.billing.money_world import (
     ACCOUNT,
     AGE_MAX_MS,
@@ -47,7 +46,7 @@ async def test_the_hold_stores_all_that_its_end_will_need(world: World) -> None:
 
 
 async def test_the_same_reserve_again_answers_held_with_the_same_grant(world: World) -> None:
-    offers = [Offer(2000, 2000, 0, "", b"dear"), Offer(500, 500, 0, "", b"cheap")]
+    offers = [offer(2000), offer(500), offer(500, last=1)]
     assert await world.reserve(*offers) == ReserveReply("OK", 1, 500, 500, START_MS)
     world.advance(10)
     assert await world.reserve(*offers) == ReserveReply("HELD", 1, 500, 500, START_MS + 10)
@@ -57,7 +56,9 @@ async def test_the_same_reserve_again_answers_held_with_the_same_grant(world: Wo
 async def test_the_same_id_with_other_offers_is_a_mistake_of_ours(world: World) -> None:
     await world.reserve(offer(300))
     with pytest.raises(InvariantBroken, match="other offers"):
-        await world.reserve(Offer(300, 300, 0, "", b"another ticket"))
+        await world.reserve(offer(300), ticket=b"another")
+    with pytest.raises(InvariantBroken, match="other offers"):
+        await world.reserve(offer(300, last=1), offer(301))
 
 
 async def test_holds_add_up_to_the_balance_and_no_further(world: World) -> None:

@@ -24,9 +24,7 @@ def booker(shop: Shop) -> StrayBooker:
 
 
 def ending(customer: Customer, hold_id: str, cost_nanos: int) -> Ending:
-    return Ending(
-        hold_id, customer.partition, customer.id, "USD", cost_nanos, "settled", end_of_call().decode(), 0
-    )
+    return Ending(hold_id, customer.partition, customer.id, "USD", cost_nanos, "settled", end_of_call(), 0)
 
 
 async def test_it_is_booked_once_and_taken_from_the_wallet(shop: Shop, customer: Customer) -> None:

@@ -5,9 +5,9 @@
 --         8 max_age_ms, after which the sweeper may end the hold  9 backlog_max, events
 --         10 n_windows, at most 16
 --         then 5 per window: window_id, span, start_ms, end_ms (0 = never ends), limit_nanos
---         then n_offers, at least 1
---         then 5 per offer: amount_nanos, least_nanos (<= amount), last (0|1), enforce ('0'|'1' per window),
---         ticket (JSON)
+--         then offers, at least 1, in one text: 'amount_nanos least_nanos last enforce;' each; least <= amount,
+--         last 0|1, enforce one '0' or '1' per window
+--         then ticket (JSON), of them all
 --   Takes the first offer that passes. What it grants is min(amount, room), room being what the wallet and the
 --   enforced windows have left; it must be at least `least` and not 0. An amount of 0 (a free model) asks only
 --   that the balance is not negative. An offer with last = 1 passes only while no other such call of this account
@@ -15,8 +15,9 @@
 --   Replies, in the order of the checks; money is text
 --     {FENCED}                                       another epoch, or none
 --     {DONE}                                         this hold has ended, or was released before it came
---     {HELD, offer, granted, available, now_ms}      this hold is there already: what it was granted; the offers
---                                                    must be those of the first time
+--     {HELD, offer, granted, available, now_ms}      this hold is there already: what it was granted, and the first
+--                                                    offer that can have been it; offers and ticket must be those
+--                                                    of the first time
 --     {COLD}                                         the account is not loaded
 --     {STALE}                                        the key has another generation: look it up again
 --     {SPAN, now_ms}                                 a window's span is not the present one
@@ -28,21 +29,28 @@
 --   Writes: h:<CUR> and every window's counter rise by what is granted, the hold is stored, l:<CUR> is taken by
 --   a last-money call; the first touch of a span drops the counter of the span before the previous one.
 --   A refusal writes nothing. The first write is one that Redis refuses when memory is full.
---   Example: balance 1000, held 0, no windows, one offer {300, 300, 0, '', '{}'} -> {OK, 0, '300', '700', now};
---   the same again -> {HELD, 0, '300', '700', now}; another of {800, 800, ...} -> {SHORT, '700', now};
---   one of {800, 500, 1, ...} -> {OK, 0, '700', '0', now}
+--   Example: balance 1000, held 0, no windows, offers '300 300 0 ;' -> {OK, 0, '300', '700', now}; the same again ->
+--   {HELD, 0, '300', '700', now}; another of '800 800 0 ;' -> {SHORT, '700', now};
+--   of '800 800 0 ;800 500 1 ;' -> {OK, 1, '700', '0', now}
 local account, holds, mark, events = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local hold_id, account_id, currency = ARGV[2], ARGV[4], ARGV[5]
-local WINDOW, OFFER = 5, 5 -- arguments per window and per offer
+local WINDOW, OFFER = 5, 4 -- arguments per window, parts per offer
 
 -- Arguments: their number first, so that none is missing below.
 local n_windows, max_age_ms, backlog_max = tonumber(ARGV[10]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local offers_at = 12 + WINDOW * n_windows
-local n_offers = tonumber(ARGV[offers_at - 1])
-if #KEYS ~= 5 or n_windows < 0 or n_windows > 16 or n_offers < 1 or #ARGV ~= offers_at - 1 + OFFER * n_offers
+if #KEYS ~= 5 or n_windows < 0 or n_windows > 16 or #ARGV ~= 12 + WINDOW * n_windows
   or max_age_ms < 0 or backlog_max < 0 then
   error('BADARG reserve: counts do not fit', 0)
 end
+local offers_text, ticket = ARGV[#ARGV - 1], ARGV[#ARGV]
+local offers, read_to = {}, 1 -- flat: amount, least, last, enforce, amount, ...
+for from, amount, least, last, enforce, to in string.gmatch(offers_text, '()(%d+) (%d+) ([01]) ([01]*);()') do
+  if from ~= read_to then break end
+  local n = #offers
+  offers[n + 1], offers[n + 2], offers[n + 3], offers[n + 4] = amount, least, last, enforce
+  read_to = to
+end
+if read_to == 1 or read_to ~= #offers_text + 1 then error('BADARG reserve: offers are none: ' .. offers_text, 0) end
 
 -- Read.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'FENCED'} end
@@ -51,15 +59,16 @@ if redis.call('EXISTS', mark) == 1 then return {'DONE'} end
 local b_field, h_field, l_field = 'b:' .. currency, 'h:' .. currency, 'l:' .. currency
 local packed = redis.call('HGET', holds, hold_id)
 if packed then
-  local owner, held_currency, amount, _, _, _, _, _, last, ticket = unpack_hold(packed)
+  local owner, held_currency, amount, _, _, _, _, _, held_last, held_ticket = unpack_hold(packed)
   if owner ~= account_id or held_currency ~= currency then
     error('BADARG hold ' .. hold_id .. ' is of account ' .. owner .. ' in ' .. held_currency, 0)
   end
   local wallet = redis.call('HMGET', account, b_field, h_field)
   local available = shown((wallet[1] or 0) - (wallet[2] or 0))
-  for i = 0, n_offers - 1 do -- the hold keeps the offer's ticket and flag, not its number
-    local at = offers_at + OFFER * i
-    if ARGV[at + 2] == last and ARGV[at + 4] == ticket then return {'HELD', i, amount, available, now_ms} end
+  for at = 1, #offers, OFFER do -- the hold keeps the offer's flag and what was granted, not its number
+    if ticket == held_ticket and offers[at + 2] == held_last and tonumber(offers[at + 1]) <= tonumber(amount) then
+      return {'HELD', (at - 1) / OFFER, amount, available, now_ms}
+    end
   end
   error('BADARG hold ' .. hold_id .. ' was reserved with other offers', 0)
 end
@@ -88,12 +97,11 @@ if backlog >= backlog_max then return {'BACKLOG', backlog} end
 local balance, held = tonumber(state[2] or '0'), tonumber(state[3] or '0')
 local last_free -- asked when an offer needs it; a place whose hold is gone is free
 local taken, granted, first_tightest
-for i = 0, n_offers - 1 do
-  local at = offers_at + OFFER * i
-  local amount, least = nanos(ARGV[at], 'amount_nanos'), nanos(ARGV[at + 1], 'least_nanos')
-  local last, enforce = ARGV[at + 2], ARGV[at + 3]
-  if least > amount or #enforce ~= n_windows or string.find(enforce, '[^01]') or last ~= '0' and last ~= '1' then
-    error('BADARG reserve: offer ' .. i .. ' contradicts itself', 0)
+for at = 1, #offers, OFFER do
+  local amount, least = nanos(offers[at], 'amount_nanos'), nanos(offers[at + 1], 'least_nanos')
+  local last, enforce = offers[at + 2], offers[at + 3]
+  if least > amount or #enforce ~= n_windows then
+    error('BADARG reserve: an offer contradicts itself: ' .. offers_text, 0)
   end
   local room, tightest = balance - held, 0
   for w = 1, n_windows do
@@ -107,7 +115,7 @@ for i = 0, n_offers - 1 do
     if amount == 0 then
       if balance >= 0 then taken, granted = at, '0' end
     elseif room >= amount then
-      taken, granted = at, ARGV[at]
+      taken, granted = at, offers[at]
     elseif room > 0 and room >= least then
       taken, granted = at, shown(room)
     end
@@ -138,8 +146,8 @@ for w = 1, n_windows do
   end
   redis.call('HINCRBY', account, 'w:' .. names[w], granted)
 end
-local last = ARGV[taken + 2]
+local last = offers[taken + 2]
 redis.call('HSET', holds, hold_id, pack_hold(account_id, currency, granted, '0', ARGV[3], shown(now_ms),
-  shown(now_ms + max_age_ms), table.concat(names, ','), last, ARGV[taken + 4]))
+  shown(now_ms + max_age_ms), table.concat(names, ','), last, ticket))
 if last == '1' then redis.call('HSET', account, l_field, hold_id) end
-return {'OK', (taken - offers_at) / OFFER, granted, shown(balance - held_now), now_ms}
+return {'OK', (taken - 1) / OFFER, granted, shown(balance - held_now), now_ms}

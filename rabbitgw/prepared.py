@@ -1,0 +1,126 @@
+"""The commands of a call, prepared: whole but for what each call brings.
+
+Owns the order of the arguments of reserve.lua, settle.lua and release.lua; their headers say what they mean. Sends
+nothing. What is prepared belongs to one epoch, and what reserves also to the present spans of its windows: whoever
+keeps it makes it anew when those end. Another epoch is told by the script, which answers FENCED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from rabbitgw.keynames import PartitionKeys
+from rabbitgw.resp import Argument, Open, template
+
+OPEN: Final = Open()
+
+
+class WindowCheck(NamedTuple):
+    """A spend window as reserve is given it, at most 16 a call; the fields are its arguments, in order."""
+
+    window_id: int
+    span: str
+    start_ms: int
+    end_ms: int  # 0: never ends
+    limit_nanos: int
+
+
+class Offer(Protocol):
+    """One way to take a call, as far as reserve is told of it."""
+
+    @property
+    def amount_nanos(self) -> int: ...
+    @property
+    def least_nanos(self) -> int: ...
+    @property
+    def last(self) -> bool: ...  # only as the account's one last-money call
+
+
+class ReserveCommand:
+    """reserve.lua for one key, while its windows are in these spans."""
+
+    __slots__ = ("_last", "_mark_bytes", "_plain", "_template")
+
+    def __init__(
+        self,
+        sha: bytes,
+        keys: PartitionKeys,
+        epoch: bytes,
+        account_id: int,
+        *,
+        worker_id: str,
+        currency: str,
+        key_id: int,
+        generation: int,
+        max_age_ms: int,
+        backlog_max: int,
+        windows: Sequence[WindowCheck],
+    ) -> None:
+        mark = keys.mark("").encode()
+        args: list[Argument | Open] = [
+            b"EVALSHA", sha, b"5",
+            keys.epoch_key, keys.account(account_id), keys.holds, Open(mark), keys.events,
+            epoch, OPEN, worker_id, account_id, currency, key_id, generation,
+            max_age_ms, backlog_max, len(windows),
+        ]  # fmt: skip
+        for window in windows:
+            args += window
+        self._template = template([*args, OPEN, OPEN])
+        self._mark_bytes = len(mark)
+        enforce = b"1" * len(windows)
+        self._plain, self._last = b" 0 %b;" % enforce, b" 1 %b;" % enforce
+
+    def offers(self, offers: Iterable[Offer]) -> bytes:
+        """Offers as `filled` takes them, each bound by every window."""
+        text = b""
+        for offer in offers:
+            how = self._last if offer.last else self._plain
+            text += b"%d %d%b" % (offer.amount_nanos, offer.least_nanos, how)
+        return text
+
+    def filled(self, hold_id: str, offers: bytes, ticket: bytes) -> bytes:
+        hold = hold_id.encode()
+        size = len(hold)
+        return self._template % (
+            self._mark_bytes + size, hold, size, hold, len(offers), offers, len(ticket), ticket
+        )  # fmt: skip
+
+
+class EndCommands:
+    """settle.lua and release.lua for one wallet."""
+
+    __slots__ = ("_mark_bytes", "_release", "_settle")
+
+    def __init__(
+        self,
+        settle_sha: bytes,
+        release_sha: bytes,
+        keys: PartitionKeys,
+        epoch: bytes,
+        account_id: int,
+        currency: str,
+    ) -> None:
+        mark = keys.mark("").encode()
+        args: list[Argument | Open] = [
+            b"5", keys.epoch_key, keys.account(account_id), keys.holds, Open(mark), keys.events,
+            epoch, OPEN, account_id, currency,
+        ]  # fmt: skip
+        self._settle = template([b"EVALSHA", settle_sha, *args, OPEN, OPEN, OPEN, OPEN])
+        self._release = template([b"EVALSHA", release_sha, *args, OPEN])
+        self._mark_bytes = len(mark)
+
+    def settle(self, hold_id: str, cost_nanos: int, first_try_ms: int, status: str, payload: bytes) -> bytes:
+        hold, cost, first_try, how = (
+            hold_id.encode(), str(cost_nanos).encode(), str(first_try_ms).encode(), status.encode()
+        )  # fmt: skip
+        size = len(hold)
+        return self._settle % (
+            self._mark_bytes + size, hold, size, hold, len(cost), cost, len(first_try), first_try,
+            len(how), how, len(payload), payload,
+        )  # fmt: skip
+
+    def release(self, hold_id: str, payload: bytes) -> bytes:
+        hold = hold_id.encode()
+        size = len(hold)
+        return self._release % (self._mark_bytes + size, hold, size, hold, len(payload), payload)

@@ -1,0 +1,75 @@
+"""The money scripts called with everything named, whether it fits or not; and links that look at what is sent."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import hiredis
+
+from rabbitgw.prepared import WindowCheck
+from rabbitgw.replies import ReserveReply
+from rabbitgw.scripts import Scripts
+
+
+class Offer(NamedTuple):
+    """One way to take a call, with all that reserve can be told of it."""
+
+    amount_nanos: int
+    least_nanos: int
+    last: int
+    enforce: str  # one '0' or '1' per window
+
+
+def offers_text(offers: Iterable[Sequence[object]]) -> bytes:
+    return "".join(" ".join(map(str, offer)) + ";" for offer in offers).encode()
+
+
+async def reserve(
+    scripts: Scripts,
+    partition: int,
+    account_id: int,
+    *,
+    hold_id: str,
+    worker_id: str,
+    currency: str,
+    key_id: int,
+    generation: int,
+    max_age_ms: int,
+    backlog_max: int,
+    windows: Sequence[WindowCheck],
+    offers: Iterable[Sequence[object]],
+    ticket: bytes,
+) -> ReserveReply:
+    command = scripts.reserve_command(
+        partition,
+        account_id,
+        worker_id=worker_id,
+        currency=currency,
+        key_id=key_id,
+        generation=generation,
+        max_age_ms=max_age_ms,
+        backlog_max=backlog_max,
+        windows=windows,
+    )
+    return await scripts.reserve(command, hold_id, offers_text(offers), ticket)
+
+
+def arguments(command: bytes) -> list[bytes]:
+    """What a command says: it is an array of texts, as a reply may be."""
+    reader = hiredis.Reader()
+    reader.feed(command)
+    read: list[bytes] = reader.gets()
+    assert reader.gets() is False
+    return read
+
+
+class LookingLink(ABC):
+    """A link for scripts that a test puts between: its `call` is given the arguments of what is sent."""
+
+    @abstractmethod
+    def call(self, *args: Any) -> Awaitable[Any]: ...
+
+    def send(self, command: bytes) -> Awaitable[Any]:
+        return self.call(*arguments(command))
