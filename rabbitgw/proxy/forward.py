@@ -2,25 +2,22 @@
 
     forward → relay → judge → settle or release → last frame
 
-Whatever fails on the way, the hold ends in exactly one settle or release (`_Run.run`), and the bytes by which the
+Whatever fails on the way, the hold ends in exactly one settle or release (`Run.run`), and the bytes by which the
 client would see its answer whole leave only after that (`_finish`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
 from rabbitgw import clock, metrics, telemetry
 from rabbitgw.billing import events
-from rabbitgw.billing.admission import Till
-from rabbitgw.billing.price_book import PriceFeed
-from rabbitgw.billing.prices import charge
+from rabbitgw.billing.admission import Hold
+from rabbitgw.billing.prices import Price, charge
 from rabbitgw.billing.usage import Usage
-from rabbitgw.config import Settings
 from rabbitgw.errors import (
     InvariantBroken,
     RabbitError,
@@ -29,15 +26,17 @@ from rabbitgw.errors import (
     UpstreamError,
     UpstreamGarbled,
 )
-from rabbitgw.proxy.ask import Admitted, ids
+from rabbitgw.proxy.ask import Ask, ids
 from rabbitgw.proxy.bodies.parsing import upstream_body
-from rabbitgw.proxy.dialects import DIALECTS
+from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.error_shapes import error_event
+from rabbitgw.proxy.forwarder import SSE_TYPE, Forwarder
 from rabbitgw.proxy.meter.plain import PlainReader
 from rabbitgw.proxy.meter.stream import StreamReader
+from rabbitgw.proxy.quote import Quote
 from rabbitgw.proxy.relay import Client, Headers, Outcome, Relay
 from rabbitgw.proxy.slices import Slices
-from rabbitgw.proxy.upstream import Exchange, Upstream
+from rabbitgw.proxy.upstream import Exchange
 from rabbitgw.proxy.upstream_head import field_lines
 from rabbitgw.proxy.upstream_refusal import refusal
 from rabbitgw.proxy.verdict import CLIENT_LEFT, Verdict, judge, judge_now
@@ -48,7 +47,6 @@ HEADERS_KEPT: Final = frozenset(
     {b"content-type", b"openai-processing-ms", b"openai-version", b"content-language"}
 )
 JSON_TYPES: Final = (b"application/json", b"application/problem+json")
-SSE_TYPE: Final = b"text/event-stream"
 STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
@@ -62,69 +60,52 @@ class _End(NamedTuple):
     usage: Usage | None
 
 
-class Forwarder:
-    """Forwards admitted calls to one upstream. One per process."""
+class Run:
+    """One call with a hold: everything that is needed to forward it and to end it. The body as received is gone.
 
-    def __init__(self, settings: Settings, prices: PriceFeed, till: Till, upstream: Upstream) -> None:
-        self.settings = settings
-        self.prices = prices
-        self.till = till
-        self.upstream = upstream
-        self.hiding: dict[Relay, Slices] = {}  # streams that may produce what nobody sees
-        # what the heads of all requests of a kind have in common: written, and checked, once
-        self.heads = {
-            (dialect.path, streamed): upstream.head_start(
-                b"POST", dialect.path.encode(), self._fields(streamed=streamed)
-            )
-            for dialect in DIALECTS
-            for streamed in (False, True)
-        }
+    relay: None before it came so far, and after the end. verdict: None while it is not known what the call came to.
+    """
 
-    def _fields(self, *, streamed: bool) -> Headers:
-        fields = [
-            (b"content-type", b"application/json"),
-            (b"accept", SSE_TYPE if streamed else b"application/json"),
-        ]
-        secret = self.settings.litellm_master_key.get_secret_value()
-        if secret:
-            fields.append((b"authorization", b"Bearer " + secret.encode()))
-        return fields
+    __slots__ = (
+        "ask", "call", "client", "facts", "failure", "figures", "forwarder", "hold", "price", "quote", "relay",
+        "slices", "verdict",
+    )  # fmt: skip
 
-    def run(self, admitted: Admitted, client: Client) -> Coroutine[Any, Any, RabbitError | None]:
+    def __init__(
+        self,
+        forwarder: Forwarder,
+        client: Client,
+        ask: Ask,
+        call: Call,
+        price: Price,
+        quote: Quote,
+        hold: Hold,
+        facts: dict[str, Any],
+    ) -> None:
+        self.forwarder = forwarder
+        self.client = client
+        self.ask = ask
+        self.call = call
+        self.price = price
+        self.quote = quote
+        self.hold = hold
+        self.facts = facts
+        self.relay: Relay | None = None
+        self.slices: Slices | None = None
+        self.verdict: Verdict | None = None
+        self.failure: RabbitError | None = None
+        self.figures = metrics.calls(call.dialect.name, call.stream)
+
+    async def run(self) -> RabbitError | None:
         """Forward, relay, and end the hold exactly once.
 
         Returns the error to answer with, where nothing has left for the client yet; None: it has been answered,
         or is gone.
         """
-        return _Run(self, admitted, client).run()
-
-    def tick(self) -> None:
-        """Once a second: let streams of reasoning models hold for what they may have produced unseen."""
-        now_ms = clock.now_ms()
-        for relay, slices in tuple(self.hiding.items()):
-            slices.tick(now_ms, paused=relay.paused)
-
-
-class _Run:
-    """One call. `relay` None: it never came so far. `verdict` None: what it came to is not known."""
-
-    __slots__ = ("admitted", "client", "failure", "figures", "forwarder", "relay", "slices", "verdict")
-
-    def __init__(self, forwarder: Forwarder, admitted: Admitted, client: Client) -> None:
-        self.forwarder = forwarder
-        self.admitted = admitted
-        self.client = client
-        self.relay: Relay | None = None
-        self.slices: Slices | None = None
-        self.verdict: Verdict | None = None
-        self.failure: RabbitError | None = None
-        self.figures = metrics.calls(admitted.call.dialect.name, admitted.call.stream)
-
-    async def run(self) -> RabbitError | None:
-        admitted, client = self.admitted, self.client
+        call, client = self.call, self.client
         self.figures.open += 1
         try:
-            admitted.quote.apply(admitted.call, admitted.hold)
+            self.quote.apply(call, self.hold)
             relay = self.relay = self._relay()
             client.bind(relay.on_drained, self.client_left)
             if client.lost:
@@ -134,8 +115,9 @@ class _Run:
                 if not self.forwarder.upstream.send_now(exchange):
                     await self._send_anew(exchange)
                 outcome = await relay.outcome
-            self.failure = self._failure_of(outcome, relay)
-            self.verdict = judge_now(outcome, relay) or await judge(outcome, relay, admitted.call)
+            if outcome is not Outcome.WHOLE:
+                self.failure = self._failure_of(outcome, relay)
+            self.verdict = judge_now(outcome, relay) or await judge(outcome, relay, call)
         except UpstreamError as error:
             # its traceback would keep the call until the next garbage collection
             self.failure = error.with_traceback(None)
@@ -162,13 +144,13 @@ class _Run:
     # Forward and relay
 
     def _relay(self) -> Relay:
-        call, forwarder = self.admitted.call, self.forwarder
+        call, forwarder = self.call, self.forwarder
         loop = asyncio.get_running_loop()
         if not call.stream:
             return Relay(self.client, PlainReader(call.dialect.name), None, self, loop)
-        quote = self.admitted.quote
+        quote = self.quote
         hidden = forwarder.settings.hidden_tokens_per_s if quote.reasons else 0
-        slices = Slices(forwarder.till, self.admitted.hold, quote, hidden_tokens_per_s=hidden)
+        slices = Slices(forwarder.till, self.hold, quote, hidden_tokens_per_s=hidden)
         reader = StreamReader(call.dialect.name, hide_usage=not call.wants_usage, choices=call.choices)
         relay = Relay(self.client, reader, slices, self, loop)
         slices.bind(relay.resume_for_money, relay.money_ended)
@@ -178,8 +160,8 @@ class _Run:
         return relay
 
     def _exchange(self, relay: Relay) -> Exchange:
-        ask, call = self.admitted.ask, self.admitted.call
-        body = upstream_body(call, user=str(self.admitted.key.account_id), request_id=ask.request_id)
+        ask, call = self.ask, self.call
+        body = upstream_body(call, user=str(self.hold.key.account_id), request_id=ask.request_id)
         head = b"%b%bx-litellm-call-id: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
             self.forwarder.heads[ask.dialect.path, call.stream],
             field_lines(ask.forwarded) if ask.forwarded else b"",
@@ -202,8 +184,7 @@ class _Run:
 
     def start_answer(self, relay: Relay, status: int, headers: Headers) -> bool:
         """Start the client's answer, if upstream's is of a kind that we can meter."""
-        admitted = self.admitted
-        streamed = admitted.call.stream
+        streamed = self.call.stream
         kept: Headers = []
         kind, length = b"", None
         for field in headers:
@@ -220,8 +201,8 @@ class _Run:
         if streamed:
             kept += STREAM_HEADERS
             length = None
-        kept += admitted.quote.headers(admitted.call, admitted.hold)
-        kept += ids(admitted.ask)
+        kept += self.quote.headers(self.call, self.hold)
+        kept += ids(self.ask)
         self.client.start(status, kept, length=length)
         return True
 
@@ -235,8 +216,6 @@ class _Run:
 
     def _failure_of(self, outcome: Outcome, relay: Relay) -> RabbitError | None:
         """What to tell the client when the answer is not whole."""
-        if outcome is Outcome.WHOLE:
-            return None
         if outcome is Outcome.REFUSED:
             return relay.error or refusal(relay.status, relay.headers, bytes(relay.error_body))
         if outcome is Outcome.BROKE:
@@ -252,7 +231,7 @@ class _Run:
 
         True: what the call came to is booked, or on its way by the spool.
         """
-        admitted, relay, slices = self.admitted, self.relay, self.slices
+        relay, slices = self.relay, self.slices
         if slices is not None:
             if relay is not None:
                 self.forwarder.hiding.pop(relay, None)
@@ -264,13 +243,13 @@ class _Run:
         except Exception as error:  # a bug must not leave money held
             decided = False
             code = self._unexpected(error).code
-            end = _End("released", 0, orjson.dumps({**admitted.facts, "e": code}), code, None)
-        ask, till = admitted.ask, self.forwarder.till
+            end = _End("released", 0, orjson.dumps({**self.facts, "e": code}), code, None)
+        ask, hold, till = self.ask, self.hold, self.forwarder.till
         try:
             if end.status == "released":
-                await till.release(admitted.hold, end.payload)
+                await till.release(hold, end.payload)
             else:
-                await till.settle(admitted.hold, end.cost_nanos, end.status, end.payload)
+                await till.settle(hold, end.cost_nanos, end.status, end.payload)
         except StoreError as error:
             telemetry.error("settle_lost", exc=error, request_id=ask.request_id)
             self._count(ended_ms, error.code)
@@ -283,48 +262,48 @@ class _Run:
             "request",
             request_id=ask.request_id,
             caller_request_id=ask.caller_request_id,
-            account_id=admitted.key.account_id,
-            key_id=admitted.key.key_id,
-            model=admitted.call.model,
+            account_id=hold.key.account_id,
+            key_id=hold.key.key_id,
+            model=self.call.model,
             status=end.status,
             cost_nanos=end.cost_nanos,
             code=end.code,
         )
         if end.usage is not None:
-            metrics.charged(admitted.price.pattern, admitted.key.currency, end.cost_nanos, end.usage)
+            metrics.charged(self.price.pattern, hold.key.currency, end.cost_nanos, end.usage)
         return decided
 
     def _end_of(self, ended_ms: int) -> _End:
         """The charge and its usage event; without usage, the release and its."""
-        admitted, relay, verdict = self.admitted, self.relay, self.verdict
+        relay, verdict = self.relay, self.verdict
         code = verdict.error_code if verdict is not None else None
         if code is None and self.failure is not None:
             code = self.failure.code
         usage = verdict.usage if verdict is not None else None
-        bill = charge(admitted.price, usage, self.forwarder.prices.book) if usage is not None else None
-        quote, hold = admitted.quote, admitted.hold
+        bill = charge(self.price, usage, self.forwarder.prices.book) if usage is not None else None
+        quote, hold = self.quote, self.hold
         payload = events.payload(
-            admitted.facts,
+            self.facts,
             usage,
             attempts=relay.attempts if relay is not None else 0,
             first_byte_ms=relay.first_byte_ms if relay is not None else None,
             finished_ms=ended_ms,
             shortfall_nanos=quote.shortfall_nanos(hold) if bill is not None else 0,
-            excess_nanos=quote.excess_nanos(admitted.call, hold, bill.cost_nanos) if bill is not None else 0,
+            excess_nanos=quote.excess_nanos(self.call, hold, bill.cost_nanos) if bill is not None else 0,
             upstream_model=relay.reader.model if relay is not None else None,
             error_code=code,
         )
         if verdict is None or bill is None:
             return _End("released", 0, payload, code, None)
         if bill.unpriced:
-            telemetry.warn("unpriced_parts", request_id=admitted.ask.request_id, parts=bill.unpriced)
+            telemetry.warn("unpriced_parts", request_id=self.ask.request_id, parts=bill.unpriced)
         return _End(verdict.status, bill.cost_nanos, payload, code, usage)
 
     def _unanswered(self) -> RabbitError | None:
         """Nothing failed, and no answer has begun: nobody is there to see it."""
         if not self.client.lost:
             return InvariantBroken("an answer ended before it began, without a reason")
-        metrics.answered(self.admitted.ask.dialect.name, self.admitted.call.stream, CLIENT_LEFT)
+        metrics.answered(self.ask.dialect.name, self.call.stream, CLIENT_LEFT)
         return None
 
     async def _finish(self, relay: Relay, *, booked: bool) -> None:
@@ -341,14 +320,13 @@ class _Run:
                 relay.abort()
             client.finish()
         elif relay.stream is not None and relay.stream.at_event_end:
-            ask = self.admitted.ask
-            client.finish(error_event(ask.dialect, failure, ask.request_id))
+            client.finish(error_event(self.ask.dialect, failure, self.ask.request_id))
         else:
             client.cut()
 
     def _count(self, ended_ms: int, code: str | None) -> None:
         """What a call that had a hold adds to the metrics. One that is answered by our error alone is counted there."""
-        ask, figures, relay = self.admitted.ask, self.figures, self.relay
+        ask, figures, relay = self.ask, self.figures, self.relay
         figures.ended(ended_ms - ask.began_ms)
         if isinstance(self.failure, UpstreamError):
             metrics.upstream_failed(self.failure)
@@ -361,8 +339,8 @@ class _Run:
             if code is None:
                 figures.ok += 1
             else:
-                metrics.answered(ask.dialect.name, self.admitted.call.stream, code)
+                metrics.answered(ask.dialect.name, self.call.stream, code)
 
     def _unexpected(self, error: Exception) -> InvariantBroken:
-        telemetry.error("request_failed", exc=error, request_id=self.admitted.ask.request_id)
+        telemetry.error("request_failed", exc=error, request_id=self.ask.request_id)
         return InvariantBroken("an unexpected error in a call")

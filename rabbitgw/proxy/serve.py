@@ -32,11 +32,12 @@ from rabbitgw.errors import (
     UpstreamRefusedUs,
 )
 from rabbitgw.proxy import error_shapes
-from rabbitgw.proxy.ask import Admitted, Ask, ids
+from rabbitgw.proxy.ask import Ask, ids
 from rabbitgw.proxy.bodies.parsing import parse_call
 from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
-from rabbitgw.proxy.forward import Forwarder
+from rabbitgw.proxy.forward import Run
+from rabbitgw.proxy.forwarder import Forwarder
 from rabbitgw.proxy.quote import quote
 from rabbitgw.proxy.relay import Client, Headers
 from rabbitgw.proxy.upstream import Upstream
@@ -66,7 +67,8 @@ class Service:
     async def serve(self, ask: Ask, client: Client) -> None:
         """Answer one request. Never raises: what goes wrong is answered, logged and settled."""
         try:
-            failure = await self._forwarder.run(await self._admit(ask), client)
+            run = await self._admit(ask, client)
+            failure = await run.run()
         except (CallerError, UpstreamError, StoreError) as error:
             # its traceback would keep the body until the next garbage collection
             failure = error.with_traceback(None)
@@ -125,7 +127,7 @@ class Service:
         """Once a second: let streams of reasoning models hold for what they may have produced unseen."""
         self._forwarder.tick()
 
-    async def _admit(self, ask: Ask) -> Admitted:
+    async def _admit(self, ask: Ask, client: Client) -> Run:
         """Raises: CallerError or StoreError; nothing is held then."""
         key = self._keyring.cached(ask.secret) or await self._keyring.find(ask.secret)
         call = parse_call(ask.dialect, ask.take_body() if ask.body is not None else await ask.read())
@@ -155,7 +157,7 @@ class Service:
             orjson.dumps(facts),
             check=partial(check_model, call.model),
         )
-        return Admitted(ask, call, price, offer, hold, facts)
+        return Run(self._forwarder, client, ask, call, price, offer, hold, facts)
 
     async def _unpriced(self, key: KeyRecord, call: Call) -> CallerError:
         if call.model in await self._catalog.names():
