@@ -27,6 +27,7 @@ from rabbitgw.errors import (
 from rabbitgw.proxy.ask import Ask, ids, no_body
 from rabbitgw.proxy.dialects import CHAT, MESSAGES, Dialect, shape_of
 from rabbitgw.proxy.front_body import Body
+from rabbitgw.proxy.front_hands import Hands
 from rabbitgw.proxy.front_head import CONTINUE, Head, HeadRefused
 from rabbitgw.proxy.front_inner import BODY_BYTES_MAX, Inner
 from rabbitgw.proxy.front_paths import Place, place_of, shown
@@ -65,6 +66,7 @@ class Front:
         self._inner = inner
         self._loop = asyncio.get_running_loop()
         self._live: set[Answer] = set()  # whose requests run
+        self._hands = Hands(self._serve)
         self._none_runs: asyncio.Event | None = None  # while somebody waits for that
         self._unflushed: list[Answer] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -155,10 +157,11 @@ class Front:
         else:
             ask = Ask(call.dialect, call.request_id, call.secret, body.read, call.forwarded)
         self._live.add(answer)
-        answer.task = self._loop.create_task(self._serve(ask, answer))
+        self._hands.give((ask, answer))
 
-    async def _serve(self, ask: Ask, answer: Answer) -> None:
+    async def _serve(self, job: tuple[Ask, Answer]) -> None:
         """The money of a call outlives its client: nothing here ends with the connection."""
+        ask, answer = job
         try:
             await self._service.serve(ask, answer)
         except Exception as error:
@@ -252,7 +255,7 @@ class Front:
         tasks = [answer.task for answer in self._live if answer.task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._hands.close(), return_exceptions=True)
         for connection in tuple(self.connections):
             connection.close()
         with suppress(TimeoutError):
