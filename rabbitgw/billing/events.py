@@ -63,17 +63,25 @@ def payload(
     error_code: str | None = None,
 ) -> bytes:
     """The facts at the end of a call, with its usage if there is any."""
-    event = {**facts, "at": attempts, "t1": first_byte_ms, "t2": finished_ms}
-    if usage is not None:
-        event["us"] = usage.source
-        event["in"] = usage.input_tokens
-        event["ci"] = usage.cached_input_tokens
-        event["cw"] = usage.cache_write_tokens
-        event["cw1h"] = usage.cache_write_1h_tokens
-        event["out"] = usage.output_tokens
-        event["rt"] = usage.reasoning_tokens
-        event["ai"] = usage.audio_input_tokens
-        event["ao"] = usage.audio_output_tokens
+    if usage is None:
+        event = {**facts, "at": attempts, "t1": first_byte_ms, "t2": finished_ms}
+    else:
+        written_1h = usage.cache_write_1h_tokens
+        event = {
+            **facts,
+            "at": attempts,
+            "t1": first_byte_ms,
+            "t2": finished_ms,
+            "us": usage.source,
+            "in": usage.input_tokens,
+            "ci": usage.cached_input_tokens,
+            "cw": usage.cache_write_5m_tokens + written_1h,
+            "cw1h": written_1h,
+            "out": usage.output_tokens,
+            "rt": usage.reasoning_tokens,
+            "ai": usage.audio_input_tokens,
+            "ao": usage.audio_output_tokens,
+        }
         if usage.service_tier is not None:
             event["tier"] = usage.service_tier
         if usage.server_tools:

@@ -161,7 +161,7 @@ def _text_nanos(price: Price, rates: Rates, usage: Usage) -> int:
             + long * rates.cache_write_1h
             + reasoning * rates.reasoning
         )
-    return ceil_div(numerator, TOKENS_PER_MTOK)
+    return -(-numerator // TOKENS_PER_MTOK)  # rounded up
 
 
 def charge_by_parts(price: Price, usage: Usage, book: PriceBook | None = None) -> Charge:

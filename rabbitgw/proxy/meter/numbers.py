@@ -130,8 +130,30 @@ def openai_usage(
     stated beside it (proxies that pass Anthropic's exclusive count on; providers whose completion leaves
     reasoning out).
     """
-    usual = _usual_usage(usage, service_tier, server_tools)
-    return detailed_usage(usage, service_tier, server_tools) if usual is None else usual
+    # nearly always two totals, whose details are absent, null or all zeros: that takes a fifth of the time
+    members = usage.keys()
+    if members <= _CHAT_MEMBERS:
+        input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        into, out = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    elif members <= _RESPONSES_MEMBERS:
+        input_tokens, output_tokens = usage.get("input_tokens"), usage.get("output_tokens")
+        into, out = usage.get("input_tokens_details"), usage.get("output_tokens_details")
+    else:
+        return detailed_usage(usage, service_tier, server_tools)
+    if (
+        input_tokens.__class__ is not int
+        or output_tokens.__class__ is not int
+        or not 0 <= input_tokens <= COUNT_MAX
+        or not 0 <= output_tokens <= COUNT_MAX
+        or (into and (into.__class__ is not dict or any(into.values())))
+        or (out and (out.__class__ is not dict or any(out.values())))
+    ):
+        return detailed_usage(usage, service_tier, server_tools)
+    made = Usage(input_tokens, output_tokens)
+    made.service_tier = service_tier
+    if server_tools:
+        made.server_tools = server_tools
+    return made
 
 
 def detailed_usage(usage: Object, service_tier: str | None, server_tools: dict[str, int] | None) -> Usage:
@@ -177,35 +199,6 @@ def detailed_usage(usage: Object, service_tier: str | None, server_tools: dict[s
         service_tier=service_tier,
         server_tools=_tools_used(usage, into) if server_tools is None else server_tools,
     )
-
-
-def _usual_usage(
-    usage: Object, service_tier: str | None, server_tools: dict[str, int] | None
-) -> Usage | None:
-    """`openai_usage` of two totals whose details are absent, null or all zeros: a fifth of the time."""
-    members = usage.keys()
-    if members <= _CHAT_MEMBERS:
-        input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        into, out = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
-    elif members <= _RESPONSES_MEMBERS:
-        input_tokens, output_tokens = usage.get("input_tokens"), usage.get("output_tokens")
-        into, out = usage.get("input_tokens_details"), usage.get("output_tokens_details")
-    else:
-        return None
-    if (
-        input_tokens.__class__ is not int
-        or output_tokens.__class__ is not int
-        or not 0 <= input_tokens <= COUNT_MAX
-        or not 0 <= output_tokens <= COUNT_MAX
-        or (into and (into.__class__ is not dict or any(into.values())))
-        or (out and (out.__class__ is not dict or any(out.values())))
-    ):
-        return None
-    made = Usage(input_tokens, output_tokens)
-    made.service_tier = service_tier
-    if server_tools:
-        made.server_tools = server_tools
-    return made
 
 
 def _tools_used(usage: Object, into: Object) -> dict[str, int]:
