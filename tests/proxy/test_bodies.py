@@ -315,6 +315,7 @@ def test_a_prediction_and_a_long_cache_are_seen() -> None:
     for dialect in (CHAT, RESPONSES):
         assert parsed(dialect, prompt_cache_retention="24h").long_cache
         assert not parsed(dialect, prompt_cache_retention="in_memory").long_cache
+        assert parsed(dialect, prompt_cache_retention=["in_memory"]).long_cache  # upstream's to judge
     system = [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
     assert parsed(MESSAGES, system=system).long_cache
 
@@ -338,3 +339,8 @@ def test_a_chat_without_rare_fields_is_read_as_one_in_which_they_are_null() -> N
     rare = parsed(CHAT, **fields, n=None, tools=None, service_tier=None, audio=None)
     assert replace(usual, body={}, body_bytes=0) == replace(rare, body={}, body_bytes=0)
     assert (usual.output_limit, usual.stream, usual.wants_usage) == (9, True, True)
+
+
+def test_a_tool_reference_of_no_known_type_is_refused() -> None:
+    addition = {"type": "tool_addition", "tool": {"type": ["tool_reference"]}}
+    assert refused(CHAT, messages=asking(addition)).field == "messages.content.tool"

@@ -27,7 +27,11 @@ _WORDS_ENDS: Final = ("_text", "_use", "_result", "_error", "_output", "_call")
 # A part of text, with no member that is looked at here.
 _TEXTS: Final = ("text", "input_text", "output_text")
 _TEXT_MEMBERS: Final = frozenset({"type", "text", "cache_control", "citations", "annotations", "logprobs"})
-_TOOL_REFERENCES: Final = frozenset({"tool_reference", "mcp_tool_reference", "mcp_toolset_reference"})
+_TOOL_REFERENCES: Final = (
+    "tool_reference",
+    "mcp_tool_reference",
+    "mcp_toolset_reference",
+)  # a tuple: a type may be of any type
 
 
 class Found:

@@ -14,7 +14,7 @@ from rabbitgw.proxy.bodies.tools import USES_MAX, add_uses, priced_name, read_fu
 from rabbitgw.proxy.call import Call, optional, optional_count, output_limit, stored_object
 
 CHOICES_MAX: Final = 128
-LONG_RETENTIONS: Final = frozenset({None, "in_memory", "in-memory"})
+LONG_RETENTIONS: Final = (None, "in_memory", "in-memory")  # a tuple: the value may be of any type
 _PRICED: Final = frozenset(
     {
         "model",

@@ -1,7 +1,7 @@
 """The meter: what an answer cost in tokens, read from its bytes as they pass. Sans-I/O.
 
     stream.py   StreamReader: one streamed answer          plain.py    PlainReader: one body
-    alike.py    an event that is like an earlier one        delivered.py how much has been delivered
+    alike.py    an event that is like an earlier one       delivered.py how much was delivered so far
     estimate.py what nobody stated                          dialects.py which reader reads which dialect
     reading.py  what a reader is; one file per dialect      numbers.py  numbers as providers state them
     shrink.py   a large JSON document made small while it passes
