@@ -15,13 +15,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from rabbitgw import metrics, resp, telemetry
+from rabbitgw import resp, telemetry
 from rabbitgw.errors import RedisUnavailable
 from rabbitgw.redis_url import RedisTarget, parse_redis_url
-from rabbitgw.redis_wire import TICKS_PER_TIMEOUT, Wire
+from rabbitgw.redis_wire import TICKS_PER_TIMEOUT, Wire, refused
 from rabbitgw.resp import Argument
 
-IN_FLIGHT_MAX = 16_384  # far above any load that Redis answers within a timeout
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 1.0
 
@@ -29,6 +28,10 @@ BACKOFF_MAX_S = 1.0
 class RedisLink:
     """The link that everybody in a process shares. Made by `connect`; heals itself until `close`.
 
+    `send(command)` sends one command that resp.py wrote; the future is its reply. While the link is down it has failed
+    already. It is the present wire's own: the link costs nothing on the way.
+    Raises (from the future): RedisReplyError for an error reply, RedisTimeout and RedisUnavailable.
+            LOADING, BUSY, TRYAGAIN and CLUSTERDOWN replies had no effect and may be sent again.
     `server_run_id` names the Redis process of the present (or last) connection: when it changes, Redis was
     restarted or another took its place. `on_connected(run_id)` is called at each (re)connect, before any
     other call passes; it must not raise or wait.
@@ -44,6 +47,7 @@ class RedisLink:
         "_timeout_s",
         "_up",
         "_wire",
+        "send",
         "server_run_id",
     )
 
@@ -55,6 +59,7 @@ class RedisLink:
         self._on_connected = on_connected
         self._loop = asyncio.get_running_loop()
         self._wire: Wire | None = None
+        self.send: Callable[[bytes], asyncio.Future[Any]] = self._refuse
         self._refusal = "Redis: not connected"
         self._healing: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -82,20 +87,8 @@ class RedisLink:
         """Send one command; as `send`. Raises: TypeError for an argument RESP cannot carry; nothing is sent then."""
         return self.send(resp.command(args))
 
-    def send(self, command: bytes) -> asyncio.Future[Any]:
-        """Send one command that resp.py wrote; the future is its reply. While the link is down it has failed already.
-
-        Raises (from the future): RedisReplyError for an error reply, RedisTimeout and RedisUnavailable.
-                LOADING, BUSY, TRYAGAIN and CLUSTERDOWN replies had no effect and may be sent again.
-        """
-        wire = self._wire
-        if wire is not None and len(wire.waiting) < IN_FLIGHT_MAX and not wire.stuck:
-            return wire.send(command)
-        metrics.redis_failed("down")
-        refused: asyncio.Future[Any] = self._loop.create_future()
-        reason = self._refusal if wire is None else "Redis: too many commands in flight"
-        refused.set_exception(RedisUnavailable(reason))
-        return refused
+    def _refuse(self, command: bytes) -> asyncio.Future[Any]:
+        return refused(self._loop, self._refusal)
 
     async def wait_connected(self, timeout_s: float) -> None:
         """For a caller that would rather wait a little than fail at once. Raises: RedisUnavailable."""
@@ -108,7 +101,7 @@ class RedisLink:
 
     async def close(self) -> None:
         """Refuse new calls, give those in flight one timeout to be answered, fail the rest, disconnect."""
-        wire, self._wire = self._wire, None
+        wire, self._wire, self.send = self._wire, None, self._refuse
         self._refusal = "Redis: the link is closed"
         self._up.clear()
         if self._healing is not None:
@@ -150,7 +143,7 @@ class RedisLink:
         except BaseException:
             wire.lose("not greeted")
             raise
-        self._wire = wire
+        self._wire, self.send = wire, wire.send
         self._up.set()
         self._tick()
 
@@ -164,7 +157,7 @@ class RedisLink:
     def _on_lost(self, wire: Wire, reason: str) -> None:
         if wire is not self._wire:
             return  # one that never went live, or one that close() has taken down
-        self._wire = None
+        self._wire, self.send = None, self._refuse
         self._refusal = f"Redis: {reason}; connecting again"
         self._up.clear()
         if self._ticker is not None:

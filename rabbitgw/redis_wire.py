@@ -25,10 +25,19 @@ from rabbitgw.errors import RedisReplyError, RedisTimeout, RedisUnavailable
 
 TICKS_PER_TIMEOUT = 4  # a deadline is late by at most a quarter of itself
 SILENCE_TIMEOUTS = 3  # a head unanswered this many timeouts: the connection is dead, whatever TCP says
+IN_FLIGHT_MAX = 16_384  # far above any load that Redis answers within a timeout
 UNSENT_BYTES_MAX = 32 * 1024 * 1024  # kept while Redis does not read; past it calls are refused
 WRITE_HIGH_WATER_BYTES = 1024 * 1024  # a burst of a thousand commands is no reason to pause
 
 _NOT_YET = object()  # hiredis' word for "no whole reply"; its default, False, could be mistaken for one
+
+
+def refused(loop: asyncio.AbstractEventLoop, reason: str) -> asyncio.Future[Any]:
+    """The reply to a command that is not sent."""
+    metrics.redis_failed("down")
+    future: asyncio.Future[Any] = loop.create_future()
+    future.set_exception(RedisUnavailable(reason))
+    return future
 
 
 class Wire(asyncio.Protocol):
@@ -80,7 +89,9 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def send(self, command: bytes) -> asyncio.Future[Any]:
-        """Queue one command, as resp.py writes it. The future is its reply."""
+        """Queue one command, as resp.py writes it. The future is its reply; it may have failed already."""
+        if self.stuck or len(self.waiting) >= IN_FLIGHT_MAX:
+            return refused(self._loop, "Redis: too many commands in flight")
         future: asyncio.Future[Any] = self._loop.create_future()
         alone = not self.waiting
         self.waiting.append(future)

@@ -143,10 +143,15 @@ def _foreign(script: str, reply: Any) -> NoReturn:
     raise InvariantBroken(f"{script}: the script answered what it cannot answer: {reply!r}")
 
 
+# The replies of every request are made by this: __new__ of a NamedTuple is a Python function, three times as dear.
+_tuple: Final = tuple.__new__
+
+
 def reserve_reply(reply: list[Any]) -> ReserveReply:
     word = _RESERVE.get(reply[0])
     if word == "OK" or word == "HELD":  # noqa: PLR1714 (a set would lose the type)
-        return ReserveReply(word, reply[1], int(reply[2]), int(reply[3]), reply[4])
+        fields = (word, reply[1], int(reply[2]), int(reply[3]), reply[4], 0, 0, 0, 0)
+        return _tuple(ReserveReply, fields)
     if word == "SHORT":
         return ReserveReply(word, available_nanos=int(reply[1]), now_ms=reply[2])
     if word == "WINDOW":
@@ -176,7 +181,7 @@ def extend_reply(reply: list[Any]) -> ExtendReply:
 def settle_reply(reply: list[Any]) -> SettleReply:
     word = _SETTLE.get(reply[0])
     if word == "OK" or word == "LATE":  # noqa: PLR1714 (a set would lose the type)
-        return SettleReply(word, int(reply[1]), reply[2])
+        return _tuple(SettleReply, (word, int(reply[1]), reply[2]))
     if word == "UNKNOWN":
         return SettleReply(word, now_ms=reply[1])
     return SettleReply(word) if word else _foreign("settle", reply)

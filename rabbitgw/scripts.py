@@ -162,7 +162,11 @@ class Scripts:
         `offers` as the key's `offers` writes them; the ticket (JSON) is of them all.
         """
         command = key.filled(hold_id, offers, ticket)
-        return replies.reserve_reply(await self._run(self._reserve, command))
+        try:  # as `_run`, of which every call would be a coroutine more
+            reply = await self._link.send(command)
+        except RedisReplyError as error:
+            reply = await self._run_again(self._reserve, command, error)
+        return replies.reserve_reply(reply)
 
     async def extend(
         self,
@@ -202,9 +206,15 @@ class Scripts:
 
         Units: first_try_ms is by Redis' clock; 0 means that this is the first try.
         """
-        wallet = self._wallet(partition, account_id, currency)
+        wallet = self._wallets.get((partition, account_id, currency)) or self._wallet(
+            partition, account_id, currency
+        )
         command = wallet.settle(hold_id, cost_nanos, first_try_ms, status, payload)
-        return replies.settle_reply(await self._run(self._settle, command))
+        try:  # as `_run`
+            reply = await self._link.send(command)
+        except RedisReplyError as error:
+            reply = await self._run_again(self._settle, command, error)
+        return replies.settle_reply(reply)
 
     async def release(
         self, partition: int, account_id: int, *, hold_id: str, currency: str, payload: bytes
@@ -288,7 +298,7 @@ class Scripts:
         return self._run(script, resp.command((b"EVALSHA", script.sha, len(keys), *keys, *argv)))
 
     async def _run(self, script: Script, command: bytes) -> list[Any]:
-        """The reply to an EVALSHA; the way through here that meets no error is the hot path."""
+        """The reply to an EVALSHA."""
         try:
             reply: list[Any] = await self._link.send(command)
         except RedisReplyError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rabbitgw import redis_link, redis_wire
+from rabbitgw import redis_wire
 from rabbitgw.errors import RedisReplyError, RedisTimeout, RedisUnavailable, SettingInvalid
 from rabbitgw.redis_link import RedisLink
 from tests.fakes.scripted_redis import scripted_redis
@@ -281,7 +281,7 @@ async def test_a_greeting_that_never_comes_is_bounded() -> None:
 
 @on_both_loops
 async def test_too_many_in_flight_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_link, "IN_FLIGHT_MAX", 5)
+    monkeypatch.setattr(redis_wire, "IN_FLIGHT_MAX", 5)
     async with scripted_redis() as server, linked(server.url) as link:
         server.answer = lambda command: None
         calls = [link.call("ECHO", "a") for _ in range(5)]

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from rabbitgw import clock, metrics, telemetry
+from rabbitgw.billing.desks import Desk, Desks
 from rabbitgw.billing.holding import Growth, Holding
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.leases import Leases
 from rabbitgw.billing.settling import Ending, Settler
 from rabbitgw.billing.shortfalls import balance_short, balance_taken, window_short
-from rabbitgw.billing.windows import Span, WindowRule, span_of
+from rabbitgw.billing.windows import Span, WindowRule
 from rabbitgw.clock import RedisClock
 from rabbitgw.errors import (
     Backlog,
@@ -28,14 +29,12 @@ from rabbitgw.errors import (
     RedisUnavailable,
     WindowShort,
 )
-from rabbitgw.prepared import ReserveCommand, WindowCheck
 from rabbitgw.replies import ExtendReply, ReserveReply
 from rabbitgw.scripts import Scripts, WindowLimit
 
 TRIES_MAX: Final = 6  # words that ask for a correction and another try: cold, stale, span
 WAITS_MAX: Final = 6  # of hold_wait_s: how long the line may take in all, as long as it moves
-DESKS_MAX: Final = 10_000  # keys whose commands are kept ready; about 2 kB each
-NEVER_MS: Final = 1 << 62
+_SETTLE_SECONDS: Final = metrics.SETTLE_SECONDS.cells()
 
 
 class Terms(NamedTuple):
@@ -47,16 +46,6 @@ class Terms(NamedTuple):
     input_nanos: int
     last: bool = False
     growth: Growth | None = None
-
-
-class _Desk(NamedTuple):
-    """What the calls of one key have in common, while the spans of its windows last."""
-
-    key: KeyRecord
-    windows: tuple[tuple[WindowRule, Span], ...]
-    command: ReserveCommand
-    start_ms: int
-    end_ms: int
 
 
 @dataclass(slots=True)
@@ -97,11 +86,11 @@ class Till:
         self._settler = settler
         self._clock = redis_clock
         self._load = load
-        self._hold_max_age_ms = hold_max_age_s * 1000
-        self._backlog_max = events_backlog_max
         self._hold_wait_s = hold_wait_s
         self._holding = Holding()
-        self._desks: dict[int, _Desk] = {}  # by key
+        self._desks = Desks(
+            scripts, leases.worker_id, max_age_ms=hold_max_age_s * 1000, backlog_max=events_backlog_max
+        )
 
     def now_ms(self) -> int:
         """Redis' clock, estimated."""
@@ -129,7 +118,6 @@ class Till:
         PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
         """
         account_id, first = key.account_id, terms[0]
-        began_s = clock.monotonic_s()
         refusal: BalanceShort | WindowShort | None = None
         try:
             if self._holding.enter(account_id, hold_id, first.amount_nanos, first.growth):
@@ -141,7 +129,7 @@ class Till:
             def ask(terms: tuple[Terms, ...]) -> Awaitable[Hold]:
                 return self._ask(secret, key, hold_id, terms, ticket, check)
 
-            return await self._stand_in_line(key, hold_id, terms, ask, began_s, refusal)
+            return await self._stand_in_line(key, hold_id, terms, ask, refusal)
         except RabbitError as error:
             metrics.hold_refused(error)
             raise
@@ -183,7 +171,7 @@ class Till:
         try:
             await self._settler.end(self._ending(hold.key, hold.hold_id, cost_nanos, status, payload))
         finally:
-            metrics.SETTLE_SECONDS.cells().observe(clock.monotonic_s() - began_s)
+            _SETTLE_SECONDS.observe(clock.monotonic_s() - began_s)
             self._holding.ended(hold.key.account_id, hold.hold_id, cost_nanos, whole=status == "settled")
 
     async def release(self, hold: Hold, payload: bytes) -> None:
@@ -224,11 +212,11 @@ class Till:
         hold_id: str,
         terms: tuple[Terms, ...],
         ask: Callable[[tuple[Terms, ...]], Awaitable[Hold]],
-        began_s: float,
         refusal: BalanceShort | WindowShort | None,
     ) -> Hold:
         """Ask when it is worth it, until there is a hold, or no use to wait any more. `refusal`: of a first try."""
         account_id, first, holding = key.account_id, terms[0], self._holding
+        began_s = clock.monotonic_s()
         new, refused_now = True, refusal is not None
         while True:
             if not refused_now and (
@@ -270,7 +258,7 @@ class Till:
             for _ in range(TRIES_MAX):
                 if not self._leases.held(key.partition):
                     await self._leases.ensure(key.partition)
-                desk = self._desk(key)
+                desk = self._desks.of(key, self._clock.now_ms())
                 try:
                     reply = await self._scripts.reserve(
                         desk.command, hold_id, desk.command.offers(terms), ticket
@@ -285,13 +273,7 @@ class Till:
                     self._clock.observe(reply.now_ms)
                 if reply.word in ("OK", "HELD"):
                     break
-                if reply.word == "COLD":
-                    await self._load(account_id)
-                elif reply.word == "STALE":
-                    key = await self._fresh(secret, key)
-                    check(key)
-                elif reply.word != "SPAN":  # the clock was observed above; the spans are named anew
-                    raise self._reserve_error(key, desk.windows, reply)
+                key = await self._corrected(secret, key, check, desk, reply)
             else:
                 raise RedisUnavailable(f"reserve of account {account_id} did not come to an end")
         except BalanceShort as error:
@@ -304,34 +286,27 @@ class Till:
         self._holding.granted(account_id, hold_id, reply.granted_nanos, reply.available_nanos)
         return Hold(hold_id, key, reply.offer, reply.granted_nanos, desk.windows)
 
-    def _desk(self, key: KeyRecord) -> _Desk:
-        """Kept for as long as the record and the spans are the same: to write them out costs ten calls' worth."""
-        now_ms = self._clock.now_ms()
-        desk = self._desks.get(key.key_id)
-        if desk is not None and desk.key is key and desk.start_ms <= now_ms < desk.end_ms:
-            return desk
-        windows = tuple((rule, span_of(rule, now_ms)) for rule in key.windows)
-        command = self._scripts.reserve_command(
-            key.partition,
-            key.account_id,
-            worker_id=self._leases.worker_id,
-            currency=key.currency,
-            key_id=key.key_id,
-            generation=key.generation,
-            max_age_ms=self._hold_max_age_ms,
-            backlog_max=self._backlog_max,
-            windows=[
-                WindowCheck(rule.window_id, span.name, span.start_ms, span.end_ms, rule.limit_nanos)
-                for rule, span in windows
-            ],
-        )
-        start_ms = max((span.start_ms for _, span in windows), default=0)
-        end_ms = min((span.end_ms for _, span in windows if span.end_ms), default=NEVER_MS)
-        desk = _Desk(key, windows, command, start_ms, end_ms)
-        if len(self._desks) >= DESKS_MAX:
-            self._desks.clear()
-        self._desks[key.key_id] = desk
-        return desk
+    async def _corrected(
+        self,
+        secret: str,
+        key: KeyRecord,
+        check: Callable[[KeyRecord], None],
+        desk: Desk,
+        reply: ReserveReply,
+    ) -> KeyRecord:
+        """What a reserve that granted nothing asks for before it is sent again. Returns the key to send it for.
+        Raises: what is in its way for good."""
+        match reply.word:
+            case "COLD":
+                await self._load(key.account_id)
+            case "STALE":
+                key = await self._fresh(secret, key)
+                check(key)
+            case "SPAN":
+                pass  # the clock has been observed; the spans are named anew
+            case _:
+                raise self._reserve_error(key, desk.windows, reply)
+        return key
 
     async def _fresh(self, secret: str, key: KeyRecord) -> KeyRecord:
         """The key as it is now. Redis may be the older of the two: then it is told the generation."""

@@ -31,7 +31,11 @@ UNKNOWN_MAX = 10_000  # secrets are random, so one that is unknown now never bec
 
 
 class Keyring:
-    """One per process. Secrets are kept as hashes only."""
+    """One per process. Records are kept by the hash of a secret, and so go to Redis.
+
+    A secret that was just good is remembered with its hash, which takes a microsecond and more to make. That says
+    nothing of the key, whose record is looked at each time. Secrets are in memory anyway, in what connections read.
+    """
 
     def __init__(
         self, pg: Pool, scripts: Scripts, link: RedisLink, *, records_max: int = RECORDS_MAX
@@ -41,16 +45,23 @@ class Keyring:
         self._link = link
         self._records_max = records_max
         self._records: OrderedDict[bytes, KeyRecord] = OrderedDict()
+        self._digests: dict[str, bytes] = {}
         self._unknown: OrderedDict[bytes, None] = OrderedDict()
         self._flights: SingleFlight[tuple[str, bytes], KeyRecord | None] = SingleFlight()
 
     def cached(self, secret: str) -> KeyRecord | None:
         """The record if it is in memory and the key is good as far as memory knows; asks nobody."""
-        digest = secret_sha256(secret)
+        digest = self._digests.get(secret) or secret_sha256(secret)
         record = self._records.get(digest)
-        if record is None or record.revoked or record.user_disabled or record.expired(now_ms()):
+        if record is None or record.revoked or record.user_disabled:
+            return None
+        if record.expires_at_ms is not None and record.expired(now_ms()):
             return None
         self._records.move_to_end(digest)
+        if secret not in self._digests:
+            if len(self._digests) >= self._records_max:
+                self._digests.clear()
+            self._digests[secret] = digest
         return record
 
     async def find(self, secret: str) -> KeyRecord:

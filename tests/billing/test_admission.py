@@ -210,8 +210,8 @@ async def test_a_key_that_redis_has_not_heard_of_begins_to_work(counter: Counter
 
 async def test_books_that_are_behind_admit_no_more(counter: Counter) -> None:
     await counter.till.release(await counter.hold(1), end_of_call())
-    counter.till._backlog_max = 1
-    counter.till._desks.clear()
+    counter.till._desks._backlog_max = 1
+    counter.till._desks._desks.clear()
     with pytest.raises(Backlog) as refused:
         await counter.hold(1)
     assert refused.value.retry_after_s == 5

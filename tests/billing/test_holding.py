@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from rabbitgw.billing.holding import FEW, WAITERS_MAX, Growth, Holding
 
 ACCOUNT = 7
@@ -174,3 +177,53 @@ async def test_the_line_has_an_end() -> None:
     for one in waits:
         one.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
+
+
+AMOUNTS = st.integers(0, 3)
+
+
+@given(
+    running=st.lists(st.tuples(AMOUNTS, st.booleans())),
+    starved=st.booleans(),
+    available=st.none() | st.integers(0, 200),
+    usual=st.none() | AMOUNTS,
+    asked=AMOUNTS,
+    grows=st.booleans(),
+)
+def test_the_short_way_in_is_taken_only_where_the_long_one_would_ask_for_all(
+    running: list[tuple[int, bool]],
+    starved: bool,
+    available: int | None,
+    usual: int | None,
+    asked: int,
+    grows: bool,
+) -> None:
+    short, long = Holding(), Holding()
+    growth = UNKNOWN if grows else None
+    for holding in (short, long):
+        if usual is not None:
+            learn(holding, usual)
+        for number, (amount, also_grows) in enumerate(running):
+            holding.begin(ACCOUNT, str(number), amount, UNKNOWN if also_grows else None)
+            if available is not None:
+                holding.granted(ACCOUNT, str(number), amount, available)
+        if starved and running:
+            holding.starves(ACCOUNT, "0")
+    if short.enter(ACCOUNT, "new", asked, growth):
+        assert long.may_begin(ACCOUNT, asked, growth, new=True)
+        assert long.begin(ACCOUNT, "new", asked, growth) == asked
+        assert short._accounts == long._accounts
+    else:
+        assert short._accounts == {} or "new" not in short._accounts[ACCOUNT].calls
+        assert growth is not None, "what does not grow is left to Redis"
+
+
+async def test_nobody_overtakes_by_the_short_way_in_those_who_wait() -> None:
+    holding = Holding()
+    run(holding, "a", 1_000_000)
+    waiting = asyncio.create_task(holding.wait(ACCOUNT, 60.0, new=True))
+    await asyncio.sleep(0)
+    assert not holding.enter(ACCOUNT, "b", SLICE, UNKNOWN)
+    holding.ended(ACCOUNT, "a", 100, whole=True)
+    assert await waiting
+    assert holding.enter(ACCOUNT, "b", SLICE, UNKNOWN)

@@ -212,3 +212,7 @@ async def test_memory_is_bounded(make: Callable[..., Keyring], pg: Pool, account
     assert keyring.cached(keys[0].secret) is not None  # used again, so the other is the oldest
     await keyring.find(keys[2].secret)
     assert [keyring.cached(made.secret) is not None for made in keys] == [True, False, True]
+    await keyring.find(keys[1].secret)
+    for made in keys:
+        keyring.cached(made.secret)
+        assert len(keyring._digests) <= 2

@@ -1,0 +1,67 @@
+"""What the calls of one key have in common, kept ready: its spans of today, and its reserve as far as it is written.
+
+Owns when that is out of date: with another record of the key, and when a span of its windows ends. Sends nothing.
+To write it anew takes ten times what it saves a call.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from rabbitgw.billing.key_record import KeyRecord
+from rabbitgw.billing.windows import Span, WindowRule, span_of
+from rabbitgw.prepared import ReserveCommand, WindowCheck
+from rabbitgw.scripts import Scripts
+
+DESKS_MAX: Final = 10_000  # about 2 kB each; past it all are made anew
+NEVER_MS: Final = 1 << 62
+
+
+class Desk(NamedTuple):
+    key: KeyRecord
+    windows: tuple[tuple[WindowRule, Span], ...]
+    command: ReserveCommand
+    start_ms: int  # by Redis' clock: from here
+    end_ms: int  # until just before here its spans are the present ones
+
+
+class Desks:
+    """Those of one process."""
+
+    __slots__ = ("_backlog_max", "_desks", "_max_age_ms", "_scripts", "_worker_id")
+
+    def __init__(self, scripts: Scripts, worker_id: str, *, max_age_ms: int, backlog_max: int) -> None:
+        self._scripts = scripts
+        self._worker_id = worker_id
+        self._max_age_ms = max_age_ms
+        self._backlog_max = backlog_max
+        self._desks: dict[int, Desk] = {}  # by key
+
+    def of(self, key: KeyRecord, at_ms: int) -> Desk:
+        desk = self._desks.get(key.key_id)
+        if desk is not None and desk.key is key and desk.start_ms <= at_ms < desk.end_ms:
+            return desk
+        if len(self._desks) >= DESKS_MAX:
+            self._desks.clear()
+        desk = self._desks[key.key_id] = self._made(key, at_ms)
+        return desk
+
+    def _made(self, key: KeyRecord, at_ms: int) -> Desk:
+        windows = tuple((rule, span_of(rule, at_ms)) for rule in key.windows)
+        command = self._scripts.reserve_command(
+            key.partition,
+            key.account_id,
+            worker_id=self._worker_id,
+            currency=key.currency,
+            key_id=key.key_id,
+            generation=key.generation,
+            max_age_ms=self._max_age_ms,
+            backlog_max=self._backlog_max,
+            windows=[
+                WindowCheck(rule.window_id, span.name, span.start_ms, span.end_ms, rule.limit_nanos)
+                for rule, span in windows
+            ],
+        )
+        start_ms = max((span.start_ms for _, span in windows), default=0)
+        end_ms = min((span.end_ms for _, span in windows if span.end_ms), default=NEVER_MS)
+        return Desk(key, windows, command, start_ms, end_ms)

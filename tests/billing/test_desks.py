@@ -1,0 +1,86 @@
+"""What is kept ready for a key is made anew when it is out of date, and not before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from rabbitgw.billing import desks as desks_module
+from rabbitgw.billing.desks import Desk, Desks
+from rabbitgw.billing.key_record import KeyRecord
+from rabbitgw.billing.windows import WindowRule
+from rabbitgw.keynames import KeyNames
+from rabbitgw.scripts import Scripts
+from tests.scripted import LookingLink, arguments
+
+NOON_MS = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp() * 1000)
+HOUR_MS = 3_600_000
+KEY = KeyRecord(
+    key_id=7,
+    account_id=41,
+    partition=2,
+    currency="USD",
+    generation=1,
+    name="k",
+    models=None,
+    windows=(
+        WindowRule(11, "lifetime", 500),
+        WindowRule(12, "day", 50),
+        WindowRule(13, "day", 60, zone="+00:00"),
+    ),
+    expires_at_ms=None,
+    revoked=False,
+)
+
+
+class NoLink(LookingLink):
+    def call(self, *args: Any) -> Any:
+        raise AssertionError("nothing is sent")
+
+
+@pytest.fixture
+def desks() -> Desks:
+    return Desks(Scripts(NoLink(), KeyNames(4, 1)), "w-1", max_age_ms=1000, backlog_max=10)
+
+
+def spans(desk: Desk) -> list[str]:
+    """As they are written and as they are told."""
+    said = arguments(desk.command.filled("h", desk.command.offers([]), b"{}"))
+    names = [span.name for _, span in desk.windows]
+    assert [said[said.index(b"%d" % rule.window_id, 12) + 1].decode() for rule, _ in desk.windows] == names
+    return names
+
+
+def test_it_is_kept_while_its_spans_last(desks: Desks) -> None:
+    desk = desks.of(KEY, NOON_MS)
+    assert spans(desk) == ["life", "2026-11-21", "2026-11-21"]
+    assert desks.of(KEY, NOON_MS + 4 * HOUR_MS - 1) is desk
+    assert desks.of(KEY, NOON_MS - 12 * HOUR_MS) is desk
+
+
+def test_the_first_span_that_ends_and_the_last_that_began_decide(desks: Desks) -> None:
+    assert spans(desks.of(KEY, NOON_MS + 4 * HOUR_MS)) == ["life", "2026-11-22", "2026-11-21"]
+    assert spans(desks.of(KEY, NOON_MS + 12 * HOUR_MS)) == ["life", "2026-11-22", "2026-11-22"]
+    assert spans(desks.of(KEY, NOON_MS)) == ["life", "2026-11-21", "2026-11-21"], "the clock was set back"
+
+
+def test_without_windows_that_end_it_stays(desks: Desks) -> None:
+    key = replace(KEY, windows=KEY.windows[:1])
+    assert desks.of(key, NOON_MS) is desks.of(key, NOON_MS + 10**14)
+
+
+def test_another_record_of_the_key_has_its_own(desks: Desks) -> None:
+    desk = desks.of(KEY, NOON_MS)
+    fresh = desks.of(replace(KEY, generation=2), NOON_MS)
+    assert (fresh.key.generation, desk.key.generation) == (2, 1)
+    assert fresh.command.filled("h", b"", b"") != desk.command.filled("h", b"", b"")
+
+
+def test_their_number_is_bounded(desks: Desks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desks_module, "DESKS_MAX", 3)
+    for key_id in range(10):
+        desks.of(replace(KEY, key_id=key_id), NOON_MS)
+        assert len(desks._desks) <= 3
