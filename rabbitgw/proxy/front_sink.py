@@ -179,6 +179,7 @@ class Answer:
             self._waiting.clear()
             if self._on_lost is not None:
                 self._on_lost()
+            self.drained()  # who reads upstream to its end all the same need not wait for anybody
 
     def over(self) -> None:
         """Whoever served the request is done."""

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
+from unittest.mock import patch
 
+from rabbitgw.proxy import front
 from tests.fakes.raw_http import Connection, RawServer, raw_server
 from tests.flows.house import House, until
 from tests.flows.raw_client import WAIT_S, Answer, RawClient
@@ -63,9 +65,23 @@ class Connect(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def rude_house(house_with: Any, play: Play, **changes: Any) -> AsyncIterator[Scene]:
-    """A house in front of an upstream whose every byte is the test's. Its clients are gone at the end."""
+async def rude_house(
+    house_with: Any, play: Play, *, silence_s: float = 0.3, **changes: Any
+) -> AsyncIterator[Scene]:
+    """A house in front of an upstream whose every byte is the test's. Its clients are gone at the end.
+
+    silence_s: after which a client that has closed its half, or its socket (which looks the same), has left.
+    """
     clients: list[RawClient] = []
+    with patch.object(front, "HALF_CLOSED_SILENCE_S", silence_s):
+        async with _rude_house(house_with, play, clients, changes) as scene:
+            yield scene
+
+
+@contextlib.asynccontextmanager
+async def _rude_house(
+    house_with: Any, play: Play, clients: list[RawClient], changes: dict[str, Any]
+) -> AsyncIterator[Scene]:
     async with (
         raw_server(play) as raw,
         house_with(upstream_url=f"http://127.0.0.1:{raw.port}", **changes) as house,

@@ -184,16 +184,16 @@ async def test_garbage_sent_behind_a_request_spoils_nothing_of_its_answer(house_
         await assert_books_balance(house)
 
 
-async def test_garbage_in_the_same_read_as_a_request_is_one_refusal(house_with: Any) -> None:
-    """aiohttp's parser gives up all of the read: the request is not begun, and costs nothing."""
+async def test_garbage_in_the_same_read_as_a_request_spoils_nothing_of_its_answer(house_with: Any) -> None:
     async with rude_house(house_with, playing(*WHOLE)) as (house, raw, connect):
         client = await connect()
         client.writer.write(request(house.secret, CHAT) + b"\x00\xff garbage\r\n\r\n")
         answer, rest = read_answer(await client.rest())
-        assert (answer.status, rest) == (400, b"")
+        assert (answer.whole, answer.body) == (True, CHAT.shown())
+        assert rest.split()[1] == b"400"
+        assert (await house.bill(answer.request_id))["cost_nanos"] == STATED_NANOS
         await assert_nothing_left(house)
-        assert requests_at(raw) == 0
-        assert (await house.wallet())["balance_nanos"] == CREDIT_NANOS
+        assert requests_at(raw) == 1
         await assert_books_balance(house)
 
 
@@ -248,11 +248,32 @@ async def test_a_body_that_stops_coming_is_given_up(house_with: Any) -> None:
         await assert_books_balance(house)
 
 
-# A half-closed client: the end of what it sends is taken for its leaving.
+# A half-closed client: it sends no more, and waits for its answer.
 
 
 @pytest.mark.parametrize("set_to", ["cancel", "drain"])
-async def test_a_half_closed_stream_counts_as_left(house_with: Any, set_to: str) -> None:
+async def test_a_half_closed_client_gets_its_stream_whole(house_with: Any, set_to: str) -> None:
+    gate = asyncio.Event()
+    play = playing(
+        SSE_HEAD + CHUNKED, chunk(CHAT.opening + 2 * CHAT.delta), gate, chunk(CHAT.stream()), LAST_CHUNK
+    )
+    async with rude_house(house_with, play, silence_s=30.0, client_gone=set_to) as (house, _, connect):
+        client = await connect()
+        client.ask(CHAT, None, "x-request-id: half")
+        await client.until(CHAT.delta)
+        client.writer.write_eof()
+        gate.set()
+        answer, rest = read_answer(await client.rest())
+        assert (answer.whole, rest) == (True, b"")
+        assert answer.body == CHAT.opening + 2 * CHAT.delta + CHAT.shown()
+        bill = await house.bill("half")
+        assert (bill["status"], bill["cost_nanos"]) == ("settled", STATED_NANOS)
+        await assert_nothing_left(house)
+        await assert_books_balance(house)
+
+
+@pytest.mark.parametrize("set_to", ["cancel", "drain"])
+async def test_a_half_closed_stream_that_falls_silent_counts_as_left(house_with: Any, set_to: str) -> None:
     gate = asyncio.Event()
     play = playing(
         SSE_HEAD + CHUNKED, chunk(CHAT.opening + 2 * CHAT.delta), gate, chunk(CHAT.stream()), LAST_CHUNK
@@ -272,16 +293,41 @@ async def test_a_half_closed_stream_counts_as_left(house_with: Any, set_to: str)
         await assert_books_balance(house)
 
 
-async def test_a_half_closed_plain_call_is_read_on_and_charged(house_with: Any) -> None:
+@pytest.mark.parametrize("silence_s", [30.0, 0.3])
+async def test_a_half_closed_plain_call_is_answered_or_read_on_and_charged(
+    house_with: Any, silence_s: float
+) -> None:
+    """The answer comes before the silence is too long; or after."""
     gate = asyncio.Event()
-    async with rude_house(house_with, playing(gate, PLAIN)) as (house, raw, connect):
+    async with rude_house(house_with, playing(gate, PLAIN), silence_s=silence_s) as (house, raw, connect):
         client = await connect()
         client.ask(CHAT, CHAT.body(stream=False), "x-request-id: half")
         await until(lambda: requests_at(raw) == 1)
         client.writer.write_eof()
-        assert await client.rest() == b""
+        if silence_s < 1:
+            assert await client.rest() == b""
         gate.set()
+        if silence_s > 1:
+            answer = await client.answer()
+            assert (answer.whole, answer.body) == (True, CHAT.plain)
         bill = await house.bill("half")
         assert (bill["status"], bill["cost_nanos"]) == ("settled", STATED_NANOS)
+        await assert_nothing_left(house)
+        await assert_books_balance(house)
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_client_that_half_closes_right_behind_its_request_is_answered(
+    house_with: Any, together: bool
+) -> None:
+    async with rude_house(house_with, playing(PLAIN), silence_s=30.0) as (house, raw, connect):
+        client = await connect()
+        client.ask(CHAT, CHAT.body(stream=False))
+        if not together:
+            await until(lambda: requests_at(raw) == 1)
+        client.writer.write_eof()
+        answer = await client.answer()
+        assert (answer.whole, answer.body) == (True, CHAT.plain)
+        assert (await house.bill(answer.request_id))["cost_nanos"] == STATED_NANOS
         await assert_nothing_left(house)
         await assert_books_balance(house)

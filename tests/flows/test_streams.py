@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from rabbitgw.proxy import front
 from tests.books import assert_books_balance
 from tests.fakes.openai_upstream import Answer, Drop, FakeUpstream, Hang, Raw, usage
 from tests.flows.house import House, until
@@ -140,16 +141,19 @@ async def test_a_client_that_leaves_before_the_head_of_a_plain_call_pays_for_the
 
 
 async def test_a_client_that_leaves_a_silent_stream_pays_nothing(
-    house: House, upstream: FakeUpstream
+    house_with: Any, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """That it closed, and not only its half, is seen by nothing but the silence."""
+    monkeypatch.setattr(front, "HALF_CLOSED_SILENCE_S", 0.5)
     upstream.script("gpt-4o", Hang())
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await house.post(STREAM, **{"x-request-id": "left-silent"})
-    bill = await house.bill("left-silent")
-    assert (bill["status"], bill["cost_nanos"]) == ("released", 0)
-    await idle(house)
-    await assert_books_balance(house)
+    async with house_with() as house:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await house.post(STREAM, **{"x-request-id": "left-silent"})
+        bill = await house.bill("left-silent")
+        assert (bill["status"], bill["cost_nanos"]) == ("released", 0)
+        await idle(house)
+        await assert_books_balance(house)
 
 
 async def test_an_upstream_that_says_nothing_is_timed_out(house_with: Any, upstream: FakeUpstream) -> None:
