@@ -30,9 +30,10 @@ from rabbitgw.proxy.front_body import Body
 from rabbitgw.proxy.front_hands import Hands
 from rabbitgw.proxy.front_head import CONTINUE, Head, HeadRefused
 from rabbitgw.proxy.front_inner import BODY_BYTES_MAX, Inner
+from rabbitgw.proxy.front_owner import Limits
 from rabbitgw.proxy.front_paths import Place, place_of, shown
 from rabbitgw.proxy.front_sink import Answer
-from rabbitgw.proxy.front_wire import Connection, Limits
+from rabbitgw.proxy.front_wire import Connection
 from rabbitgw.proxy.relay import Headers
 from rabbitgw.proxy.request_headers import Heard
 from rabbitgw.proxy.serve import Service
@@ -263,7 +264,7 @@ class Front:
                 while self.connections:  # noqa: ASYNC110  once in a process
                     await asyncio.sleep(CLOSE_POLL_S)
         for connection in tuple(self.connections):
-            connection.transport.abort()
+            connection.abort()
         await asyncio.sleep(0)  # the transports' own ends are scheduled: let them run in this loop
         if self._timer is not None:
             self._timer.cancel()

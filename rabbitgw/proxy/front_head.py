@@ -117,7 +117,7 @@ def memo_of(raw: bytes) -> tuple[bytes, bytes] | None:
     part and go on with one to eight digits and the second part mean what the accepted head meant, and its length is
     their number: nothing else of them differs; the digits stand where llhttp has found the value of the only
     Content-Length; neither part has a blank line but at the end of the second; and the second does not begin with a
-    digit, so that there is one way only to read them. Saves 15 us of a request: llhttp, and a pass over the fields.
+    digit, so that there is one way only to read them. Saves 15 us of a request: llhttp, and two passes over the fields.
     """
     if len(raw) > MEMO_BYTES_MAX:
         return None
@@ -148,7 +148,7 @@ class _Ear:
 def _without_other_protocols(raw: bytes) -> bytes:
     """The head as llhttp is to see it: no Upgrade, no HTTP2-Settings, and no word of them in Connection."""
     lower = raw.lower()
-    if not any(b"\r\n" + name in lower for name in _OTHER_PROTOCOL):
+    if b"\r\nupgrade:" not in lower and b"\r\nhttp2-settings:" not in lower:
         return raw
     kept = []
     for line in raw.split(b"\r\n"):

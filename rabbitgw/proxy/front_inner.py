@@ -139,7 +139,7 @@ class _Passed:
         self._end(error)
 
     def _left(self) -> None:
-        """The client is gone: aiohttp cancels the handler when its connection goes."""
+        """The client is gone: so goes the connection, which the handler finds when it writes."""
         if self._exchange is not None:
             self._exchange.abort()
         self._end(None)

@@ -42,7 +42,7 @@ class Wire(Protocol):
     def cut(self) -> None:
         """Close: no more of this answer comes."""
 
-    def write_failed(self) -> None:
+    def abort(self) -> None:
         """The client is gone."""
 
     def ended(self, answer: Answer) -> None:
@@ -117,7 +117,7 @@ class Answer:
                 try:
                     self._write(b"%x\r\n%b\r\n" % (len(data), data))
                 except GONE:
-                    self._wire.write_failed()
+                    self._wire.abort()
         elif data:
             self._write_waiting(data)
 
@@ -214,6 +214,6 @@ class Answer:
         try:
             self._write(data)
         except GONE:
-            self._wire.write_failed()
+            self._wire.abort()
         if self._wire.half_closed:
             self._wire.touch()

@@ -15,7 +15,7 @@ Rules that would surprise:
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, cast
 
 from rabbitgw.errors import CallerError, RequestInvalid
 from rabbitgw.proxy.front_body import Body, Chunked, Counted
@@ -28,22 +28,12 @@ from rabbitgw.proxy.front_head import (
     memo_of,
     read_head,
 )
+from rabbitgw.proxy.front_owner import Owner
 from rabbitgw.proxy.front_sink import GONE, Answer
 
 AHEAD_BYTES_MAX: Final = 64 * 1024  # of requests that are sent ahead, while one is answered
 DROPPED_BYTES_MAX: Final = 64 * 1024 * 1024  # behind the last answer of a connection
 REQUESTS_PER_TURN_MAX: Final = 32  # of those sent ahead; then other connections have their turn
-
-
-class Limits(NamedTuple):
-    """Spans in ticks of the owner."""
-
-    idle_ticks: int  # without a head, or with the same half of one
-    stall_ticks: int  # taking nothing, or sending nothing of a body
-    silence_ticks: int  # nothing taken or written after the client's end
-    linger_ticks: int  # what a client still sends behind the last answer is dropped
-    stall_s: float
-    body_bytes_max: int
 
 
 class Memo(NamedTuple):
@@ -55,25 +45,6 @@ class Memo(NamedTuple):
     reach: int  # from the begin of the digits to the end of the suffix, at most
     suffix_bytes: int
     call: Any  # what the owner understood of it
-
-
-class Owner(Protocol):
-    """Whose connections these are: the front."""
-
-    limits: Limits
-    ticks: int
-    draining: bool
-
-    def opened(self, connection: Connection) -> None: ...
-    def closed(self, connection: Connection) -> None: ...
-    def flush_later(self, answer: Answer) -> None: ...
-
-    def begin(self, head: Head, answer: Answer, body: bytes | Body) -> Any:
-        """Serve a request. Returns what to call `begin_again` with for the same head, where that is worth keeping."""
-
-    def begin_again(self, call: Any, answer: Answer, body: bytes | Body) -> None: ...
-
-    def refuse_head(self, refused: HeadRefused, answer: Answer) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -128,7 +99,7 @@ class Connection(asyncio.Protocol):
         elif self._deaf_bytes:
             self._deaf_bytes -= len(data)
             if self._deaf_bytes <= 0:
-                self._abort()
+                self.abort()
         elif self._body is not None:
             self._feed(self._body, data)
         else:
@@ -141,13 +112,12 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Returns whether the connection is to stay open for an answer."""
         self.half_closed = True
-        body, answer = self._body, self._answer
-        if body is not None:  # it will never be whole
+        if self._body is not None:  # it will never be whole
             self._client_left()
             return False
-        if answer is None:
+        if self._answer is None:
             return self.write_paused and bool(self._buffer)  # requests that wait for their turn
-        answer.slow_down()
+        self._answer.slow_down()
         self._since = self._owner.ticks
         return True
 
@@ -303,7 +273,7 @@ class Connection(asyncio.Protocol):
         try:
             self.transport.write_eof()
         except GONE:
-            self._abort()
+            self.abort()
             return
         self._resume_reading()
 
@@ -365,9 +335,6 @@ class Connection(asyncio.Protocol):
         """Waits for the client to take what was written; one that takes nothing is given up by the tick."""
         self.transport.close()
 
-    def write_failed(self) -> None:
-        self._abort()
-
     # -- time and end --
 
     def tick(self, now: int) -> None:
@@ -378,7 +345,7 @@ class Connection(asyncio.Protocol):
             self._unsent_bytes = unsent_bytes
             self._unsent_since = now
         elif unsent_bytes and now - self._unsent_since > limits.stall_ticks:
-            self._abort()
+            self.abort()
             return
         body, answer = self._body, self._answer
         quiet = now - self._since
@@ -387,10 +354,10 @@ class Connection(asyncio.Protocol):
                 self._stalled(body)
         elif answer is not None:
             if self.half_closed and min(quiet, now - self._unsent_since) > limits.silence_ticks:
-                self._abort()
+                self.abort()
         elif self._deaf_bytes:
             if quiet > limits.linger_ticks:
-                self._abort()
+                self.abort()
         elif quiet > limits.idle_ticks and not unsent_bytes:
             self.close()
 
@@ -406,7 +373,8 @@ class Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.close()
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Of a client that is gone, or taken to be."""
         if not self.closed:
             self.transport.abort()
         self._client_left()

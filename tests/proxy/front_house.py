@@ -80,6 +80,89 @@ class Served:
             return await reader.read()
 
 
+class Wire(asyncio.Transport):
+    """A transport without a socket: what was written, and what was asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = self.aborted = self.ended = self.reading_paused = False
+
+    @property
+    def said(self) -> bytes:
+        return b"".join(self.writes)
+
+    def write(self, data: Any) -> None:
+        if self.closed:
+            raise RuntimeError("the handler is closed")  # as uvloop does
+        self.writes.append(bytes(data))
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.reading_paused = True
+
+    def resume_reading(self) -> None:
+        self.reading_paused = False
+
+
+class Bare:
+    """A front with one connection and no socket."""
+
+    def __init__(self, answer: Answer = whole, **settings: Any) -> None:
+        self.service = Scripted(Settings.load(**settings), answer)
+        self.front = Front(self.service, Inner(web.Application(), shutdown_timeout_s=1.0))
+        self.wire = Wire()
+        self.connection = self.front.connect()
+        self.connection.connection_made(self.wire)
+
+    async def feed(self, *pieces: bytes) -> bytes:
+        """What is said to these pieces, each in a turn of its own."""
+        before = len(self.wire.said)
+        for piece in pieces:
+            self.connection.data_received(piece)
+            await asyncio.sleep(0)
+        await self.rest()
+        return self.wire.said[before:]
+
+    async def rest(self) -> None:
+        """Until no request runs, and what waits has left."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while self.front.running:
+                await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        self.connection.connection_lost(None)
+        await self.front.close()
+
+
+@asynccontextmanager
+async def bare(answer: Answer = whole, **settings: Any) -> AsyncIterator[Bare]:
+    house = Bare(answer, **settings)
+    try:
+        yield house
+    finally:
+        await house.close()
+
+
 async def echo(request: web.Request) -> web.Response:
     """A side route: says back what came."""
     said = {"method": request.method, "path": request.raw_path, "body": (await request.read()).decode()}
@@ -123,14 +206,14 @@ LAST = b"connection: close"
 
 
 @asynccontextmanager
-async def slow_socket(house: Served) -> AsyncIterator[socket.socket]:
+async def slow_socket(house: Served, sent: bytes = b"") -> AsyncIterator[socket.socket]:
     """A client that has asked, and takes only what the test reads."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(sock, ("127.0.0.1", house.port))
-        await loop.sock_sendall(sock, post(b"{}"))
+        await loop.sock_sendall(sock, sent or post(b"{}"))
         yield sock
 
 
