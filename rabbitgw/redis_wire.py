@@ -113,7 +113,7 @@ class Wire(asyncio.Protocol):
         if self._paused:
             self.stuck = sum(map(len, unsent)) > UNSENT_BYTES_MAX
         elif unsent:
-            data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
+            data = b"".join(unsent)  # of one it is that one
             unsent.clear()
             self._write(data)
 

@@ -167,31 +167,32 @@ class Till:
 
         Raises: StoreError when neither could be reached: the caller must not see its answer whole.
         """
-        began_s = clock.monotonic_s()
+        key, began_s = hold.key, clock.monotonic_s()
         try:
-            await self._settler.end(self._ending(hold.key, hold.hold_id, cost_nanos, status, payload))
+            await self._settler.settle(
+                hold.hold_id,
+                key.partition,
+                key.account_id,
+                key.currency,
+                cost_nanos,
+                status,
+                payload,
+                self._clock.now_ms(),
+            )
         finally:
             _SETTLE_SECONDS.observe(clock.monotonic_s() - began_s)
-            self._holding.ended(hold.key.account_id, hold.hold_id, cost_nanos, whole=status == "settled")
+            self._holding.ended(key.account_id, hold.hold_id, cost_nanos, whole=status == "settled")
 
     async def release(self, hold: Hold, payload: bytes) -> None:
         """Give the hold back. Never raises for a store that is away: the release is tried until it is through."""
         try:
-            await self._settler.end(self._ending(hold.key, hold.hold_id, 0, "released", payload))
+            await self._settler.end(self._released(hold.key, hold.hold_id, payload))
         finally:
             self._holding.ended(hold.key.account_id, hold.hold_id, 0, whole=False)
 
-    def _ending(self, key: KeyRecord, hold_id: str, cost_nanos: int, status: str, payload: bytes) -> Ending:
-        return Ending(
-            hold_id,
-            key.partition,
-            key.account_id,
-            key.currency,
-            cost_nanos,
-            status,
-            payload,
-            self._clock.now_ms(),
-        )
+    def _released(self, key: KeyRecord, hold_id: str, payload: bytes) -> Ending:
+        at_ms = self._clock.now_ms()
+        return Ending(hold_id, key.partition, key.account_id, key.currency, 0, "released", payload, at_ms)
 
     def _wait_s(self, account_id: int, began_s: float) -> float:
         """How long a call may go on waiting: the line is given up when it stands still, or takes too long in all."""
@@ -267,7 +268,7 @@ class Till:
                     raise  # refused, and nothing written: a tombstone would only fill a Redis that is full
                 except RedisUnavailable:
                     # it may have been granted: leave a release behind, so that whichever comes second finds the other
-                    self._settler.end_later(self._ending(key, hold_id, 0, "released", ticket))
+                    self._settler.end_later(self._released(key, hold_id, ticket))
                     raise
                 if reply.now_ms:
                     self._clock.observe(reply.now_ms)

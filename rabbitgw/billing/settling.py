@@ -19,6 +19,7 @@ from rabbitgw import clock, metrics, telemetry
 from rabbitgw.billing.loops import first_of
 from rabbitgw.billing.spool import Spool, SpoolFailed
 from rabbitgw.errors import InvariantBroken, PostgresUnavailable, RedisUnavailable, StoreError
+from rabbitgw.replies import SettleWord
 from rabbitgw.scripts import Scripts
 
 RETRY_FIRST_S: Final = 0.02
@@ -88,28 +89,69 @@ class Settler:
         """Endings that are not through yet."""
         return len(self._kept) + len(self._strays)
 
+    async def settle(
+        self,
+        hold_id: str,
+        partition: int,
+        account_id: int,
+        currency: str,
+        cost_nanos: int,
+        status: Literal["settled", "partial"],
+        payload: bytes,
+        first_try_ms: int,
+    ) -> None:
+        """Turn a hold into a charge: as `end`, which is needed only where the first try was not enough."""
+        began_s = clock.monotonic_s()
+        try:
+            reply = await self._scripts.settle(
+                partition,
+                account_id,
+                hold_id=hold_id,
+                currency=currency,
+                cost_nanos=cost_nanos,
+                status=status,
+                payload=payload,
+                first_try_ms=first_try_ms,
+            )
+            if reply.word != "OK":
+                _check(hold_id, reply.word)
+            return
+        except (RedisUnavailable, NotInRedis) as error:
+            failure = error.with_traceback(None)  # which would hold this frame, and it the error
+        ending = Ending(hold_id, partition, account_id, currency, cost_nanos, status, payload, first_try_ms)
+        await self._end_after(failure, ending, began_s)
+
     async def end(self, ending: Ending) -> None:
         """End the hold; when it returns, the end is in Redis or kept.
 
         Raises: StoreError when a settle reached neither Redis nor the disk (it is tried on, while this process
         lives); InvariantBroken.
         """
-        deadline_s = clock.monotonic_s() + self._settle_wait_s
+        began_s = clock.monotonic_s()
+        try:
+            await self._send(ending)
+            return
+        except (RedisUnavailable, NotInRedis) as error:
+            failure = error.with_traceback(None)
+        await self._end_after(failure, ending, began_s)
+
+    async def _end_after(
+        self, failure: RedisUnavailable | NotInRedis, ending: Ending, began_s: float
+    ) -> None:
+        """Go on after a first try that failed, until the time of all tries is over; then keep the ending."""
+        deadline_s = began_s + self._settle_wait_s
         retry_s = RETRY_FIRST_S
-        while True:
+        while isinstance(failure, RedisUnavailable):
+            if clock.monotonic_s() + retry_s > deadline_s:
+                telemetry.warn("end_kept", hold_id=ending.hold_id, status=ending.status, reason=str(failure))
+                break
+            await asyncio.sleep(retry_s)
+            retry_s = min(2 * retry_s, RETRY_MAX_S)
             try:
                 await self._send(ending)
                 return
-            except NotInRedis:
-                break
-            except RedisUnavailable as error:
-                if clock.monotonic_s() + retry_s > deadline_s:
-                    telemetry.warn(
-                        "end_kept", hold_id=ending.hold_id, status=ending.status, reason=str(error)
-                    )
-                    break
-                await asyncio.sleep(retry_s)
-                retry_s = min(2 * retry_s, RETRY_MAX_S)
+            except (RedisUnavailable, NotInRedis) as error:
+                failure = error.with_traceback(None)
         on_disk = False
         try:
             if ending.status != "released":
@@ -225,8 +267,13 @@ class Settler:
             payload=ending.payload,
             first_try_ms=ending.first_try_ms,
         )
-        if settled.word in ("OK", "LATE", "DONE"):
-            return
-        if settled.word == "RELEASED":
-            raise InvariantBroken(f"hold {ending.hold_id} was released and then settled")
-        raise NotInRedis(f"settle of {ending.hold_id}: {settled.word}")
+        _check(ending.hold_id, settled.word)
+
+
+def _check(hold_id: str, word: SettleWord) -> None:
+    """Raises: NotInRedis, InvariantBroken unless a settle has charged its hold, now or before."""
+    if word in ("OK", "LATE", "DONE"):
+        return
+    if word == "RELEASED":
+        raise InvariantBroken(f"hold {hold_id} was released and then settled")
+    raise NotInRedis(f"settle of {hold_id}: {word}")

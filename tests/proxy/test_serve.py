@@ -108,13 +108,13 @@ async def desk(pg: Pool, link: RedisLink, tmp_path: Path) -> Any:
 async def test_a_stream_is_settled_before_its_last_line_ends(desk: Desk) -> None:
     task, client = await desk.forwarded()
     gate = asyncio.Event()
-    settle = desk.counter.settler.end
+    settle = desk.counter.settler.settle
 
-    async def late(ending: Any) -> None:
+    async def late(*args: Any) -> None:
         await gate.wait()
-        await settle(ending)
+        await settle(*args)
 
-    desk.counter.settler.end = late  # type: ignore[method-assign]
+    desk.counter.settler.settle = late  # type: ignore[method-assign]
     desk.upstream.answer(*ANSWER)
     desk.upstream.end()
     whole = b"".join(ANSWER).replace(usage_event(7, 3), b"")
