@@ -33,7 +33,6 @@ class AnthropicMessages(Reader):
     __slots__ = ("_stated",)
 
     dialect: ClassVar[str] = "anthropic-messages"
-    repeats: ClassVar[bool] = True
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__(choices)

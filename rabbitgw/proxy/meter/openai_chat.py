@@ -43,7 +43,6 @@ class OpenAIChat(Reader):
 
     dialect: ClassVar[str] = "openai-chat"
     hides_usage: ClassVar[bool] = True
-    repeats: ClassVar[bool] = True
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__(choices)

@@ -46,7 +46,9 @@ class Reader:
 
     dialect: ClassVar[str] = "openai-moderations"
     hides_usage: ClassVar[bool] = False  # has a usage chunk of its own that can be cut out
-    repeats: ClassVar[bool] = False  # its ordinary events differ in their text alone (alike.py)
+    unlike: ClassVar[bytes] = (
+        b""  # what no event may hold that `passes` for one like an earlier one (alike.py)
+    )
     body_bytes_per_token: ClassVar[int] = (
         4  # for the estimate of a body that cannot be read; 0: it has no output
     )

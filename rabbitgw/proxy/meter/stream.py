@@ -57,7 +57,6 @@ class StreamReader(Stated):
         "_passes",
         "_ready",
         "_released",
-        "_repeats",
         "_torn",
         "_withheld",
         "delivered_tokens",
@@ -74,8 +73,7 @@ class StreamReader(Stated):
         # Estimate, without parsing, of the output tokens so far; it never waits for an event's end.
         self.delivered_tokens = 0
         self._passes = self._reader.passes
-        self._repeats = self._reader.repeats
-        self._alike = Alike()
+        self._alike = Alike(self._reader.unlike)
         self._ready = False  # nothing is held, the next byte begins an event, and ordinary ones need no look
         self._hide = hide_usage and self._reader.hides_usage
         self._framer = Framer(Shrinker)
@@ -97,7 +95,7 @@ class StreamReader(Stated):
             events = self._alike.events(piece)
             if not events:
                 events = self._passes(piece)
-                if events == 1 and self._repeats:
+                if events == 1:
                     self._alike.learn(piece)
             if events:
                 self._framer.offset += len(piece)
