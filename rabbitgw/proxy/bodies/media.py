@@ -120,8 +120,10 @@ def read_contents(messages: list[Any], found: Found) -> None:
         if isinstance(message, dict):
             refuse_message_tools(message)
             content = message.get("content")
-            if not isinstance(content, str):
-                for part in parts_or_one(content):
+            if isinstance(content, str):
+                continue
+            for part in content if isinstance(content, list) else parts_or_one(content):
+                if isinstance(part, dict):
                     read_part(part, found, "messages.content")
 
 
