@@ -91,7 +91,7 @@ def test_nothing_is_taken_for_text_that_a_look_at_it_alone_would_not_be(
     read: tuple[type[Reader], st.SearchStrategy[bytes]], data: st.DataObject
 ) -> None:
     reader_type, events = read
-    alike, reader = Alike(reader_type.unlike), reader_type()
+    alike, reader = Alike(reader_type.unlike or b""), reader_type()
     learnt = data.draw(events)
     if reader.passes(learnt) == 1:
         alike.learn(learnt)
@@ -156,6 +156,7 @@ def test_an_event_with_a_member_that_is_looked_for_is_another(member: bytes) -> 
 
 def test_an_event_is_unlike_for_a_word_where_its_reader_says_so() -> None:
     before, after = NUMBERED[0]
+    assert OpenAIResponses.unlike
     alike = Alike(OpenAIResponses.unlike)
     alike.learn(before + b"one" + after)
     assert alike.events(before + b"two" + after) == 1

@@ -34,6 +34,7 @@ _BESIDES_USAGE = ("error", "litellm_fallback", "moderation", "prompt_filter_resu
 _AUDIO_BYTES_MIN = 2048
 _CHOICES = b'"choices":[{'
 _NO_OUTPUT = ("role", "provider_specific_fields")
+_NO_TEXT = ("role", "audio", "tool_calls")  # of the last two a part is: `_calls_and_speech`
 _DEPTH_MAX = 32  # of nesting that is searched for text
 _TOTALS = ("completion_tokens", "prompt_tokens", "output_tokens", "input_tokens", "total_tokens")
 
@@ -43,6 +44,7 @@ class OpenAIChat(Reader):
 
     dialect: ClassVar[str] = "openai-chat"
     hides_usage: ClassVar[bool] = True
+    unlike: ClassVar[bytes | None] = b""
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__(choices)
@@ -143,23 +145,16 @@ class OpenAIChat(Reader):
         return openai_usage(stated, service_tier=self.tier) if stated else None
 
     def output_text(self, document: Any) -> str:
-        return "".join(
-            text_of(value)
-            for choice in items(obj(document).get("choices"))
-            for name, value in (obj(obj(choice).get("delta")) or obj(obj(choice).get("message"))).items()
-            if name not in ("role", "audio", "tool_calls")
-        ) + "".join(self._calls_and_speech(document))
-
-    @staticmethod
-    def _calls_and_speech(document: Any) -> list[str]:
-        found = []
+        texts: list[str] = []
+        others: list[str] = []
         for choice in items(obj(document).get("choices")):
             delta = obj(obj(choice).get("delta")) or obj(obj(choice).get("message"))
-            for call in items(delta.get("tool_calls")):
-                function = obj(obj(call).get("function"))
-                found += [text(function.get("name")), text(function.get("arguments"))]
-            found.append(text(obj(delta.get("audio")).get("transcript")))
-        return found
+            for name, value in delta.items():
+                if name not in _NO_TEXT:
+                    texts.append(value if isinstance(value, str) else text_of(value))
+            if "tool_calls" in delta or "audio" in delta:
+                others += _calls_and_speech(delta)
+        return "".join(texts + others)
 
 
 class OpenAICompletions(OpenAIChat):
@@ -174,6 +169,15 @@ class OpenAICompletions(OpenAIChat):
 
     def output_text(self, document: Any) -> str:
         return "".join(text(obj(choice).get("text")) for choice in items(obj(document).get("choices")))
+
+
+def _calls_and_speech(delta: Object) -> list[str]:
+    found = []
+    for call in items(delta.get("tool_calls")):
+        function = obj(obj(call).get("function"))
+        found += [text(function.get("name")), text(function.get("arguments"))]
+    found.append(text(obj(delta.get("audio")).get("transcript")))
+    return found
 
 
 def _is_usage_only(document: Object) -> bool:

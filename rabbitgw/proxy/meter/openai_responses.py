@@ -42,7 +42,7 @@ class OpenAIResponses(Reader):
     __slots__ = ("_calls", "_stated", "_tool_usage")
 
     dialect: ClassVar[str] = "openai-responses"
-    unlike: ClassVar[bytes] = b"audio"
+    unlike: ClassVar[bytes | None] = b"audio"
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__(choices)

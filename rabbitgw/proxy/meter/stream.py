@@ -73,7 +73,7 @@ class StreamReader(Stated):
         # Estimate, without parsing, of the output tokens so far; it never waits for an event's end.
         self.delivered_tokens = 0
         self._passes = self._reader.passes
-        self._alike = Alike(self._reader.unlike)
+        self._alike = None if self._reader.unlike is None else Alike(self._reader.unlike)
         self._ready = False  # nothing is held, the next byte begins an event, and ordinary ones need no look
         self._hide = hide_usage and self._reader.hides_usage
         self._framer = Framer(Shrinker)
@@ -92,11 +92,12 @@ class StreamReader(Stated):
     def feed(self, piece: bytes) -> bytes:
         """Take a piece from upstream; the bytes that may go to the client now (`piece` itself, if it may whole)."""
         if self._ready:  # nearly always
-            events = self._alike.events(piece)
+            alike = self._alike
+            events = 0 if alike is None else alike.events(piece)
             if not events:
                 events = self._passes(piece)
-                if events == 1:
-                    self._alike.learn(piece)
+                if events == 1 and alike is not None:
+                    alike.learn(piece)
             if events:
                 self._framer.offset += len(piece)
                 self.delivered_tokens = self._delivered.add_piece(piece, events)
@@ -151,7 +152,10 @@ class StreamReader(Stated):
     def _tell(self) -> None:
         """Bring what a relay reads after every piece up to date."""
         self.finish_seen = self._reader.finish_seen
-        kind, size = (Kind.ASIDE, 0) if self._ready else self._under_way()
+        if self._ready or self._framer.under_way <= HEAD_BYTES:  # nearly always
+            self.delivered_tokens = self._delivered.tokens()
+            return
+        kind, size = self._under_way()
         self.delivered_tokens = self._delivered.tokens(
             text_under_way=size if kind is Kind.OUTPUT else 0,
             media_under_way=size if kind is Kind.MEDIA else 0,
