@@ -14,7 +14,7 @@ from rabbitgw.billing import settling as settling_module
 from rabbitgw.billing.settling import Ending, NotYet, Settler
 from rabbitgw.billing.spool import Spool, SpoolFailed
 from rabbitgw.clock import new_id
-from rabbitgw.errors import PostgresUnavailable, RedisUnavailable
+from rabbitgw.errors import InvariantBroken, PostgresUnavailable, RedisUnavailable
 from rabbitgw.scripts import Scripts
 from tests.books import Customer, Shop, assert_books_balance, end_of_call
 
@@ -260,3 +260,63 @@ async def test_the_loop_ends_what_is_kept_and_stops_with_nothing_left_behind(
     await asyncio.sleep(0)
     assert asyncio.all_tasks() <= before - {running}
     assert await bench.customer.redis_nanos() == CREDIT_NANOS - 700
+
+
+async def settle(bench: Bench, hold_id: str, cost_nanos: int = 700) -> None:
+    """The short way, which a call takes."""
+    partition, account_id = bench.customer.partition, bench.customer.id
+    await bench.settler.settle(hold_id, partition, account_id, "USD", cost_nanos, "settled", end_of_call(), 0)
+
+
+async def test_the_short_way_charges_once_however_often_it_is_taken(bench: Bench) -> None:
+    hold_id = await bench.customer.hold(1000)
+    for _ in range(2):
+        await settle(bench, hold_id)
+    assert await bench.customer.redis_nanos() == CREDIT_NANOS - 700
+    assert bench.settler.kept == 0
+    await assert_books_balance(bench.shop)
+
+
+async def test_the_short_way_is_tried_again_within_its_time_and_then_kept(
+    bench: Bench, away: pytest.MonkeyPatch
+) -> None:
+    hold_id = await bench.customer.hold(1000)
+    await settle(bench, hold_id)
+    assert (bench.settler.kept, len(await bench.left())) == (1, 1)
+    away.undo()
+    await bench.settler.run_once()
+    assert await bench.customer.redis_nanos() == CREDIT_NANOS - 700
+    await assert_books_balance(bench.shop)
+
+
+async def test_the_short_way_goes_on_when_redis_comes_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.settler._settle_wait_s = 60.0
+    answer, tries = Scripts.settle, 0
+
+    async def away_twice(self: Scripts, *args: Any, **kwargs: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise RedisUnavailable("away")
+        return await answer(self, *args, **kwargs)
+
+    monkeypatch.setattr(Scripts, "settle", away_twice)
+    await settle(bench, await bench.customer.hold(1000))
+    assert (tries, bench.settler.kept, await bench.left()) == (3, 0, [])
+    assert await bench.customer.redis_nanos() == CREDIT_NANOS - 700
+
+
+async def test_the_short_way_keeps_what_redis_does_not_know_and_refuses_what_was_released(
+    bench: Bench,
+) -> None:
+    unknown = new_id()
+    await settle(bench, unknown)
+    await bench.settler.run_once()
+    assert bench.book.booked == [unknown]
+    hold_id = await bench.customer.hold(1000)
+    await bench.settler.end(bench.ending(hold_id, 0, "released"))
+    with pytest.raises(InvariantBroken, match="released and then settled"):
+        await settle(bench, hold_id)
+    assert bench.settler.kept == 0

@@ -24,7 +24,7 @@ if not packed then
   redis.call('SET', KEYS[4], 'R', 'PX', MARK_LIFE_MS)
   return {'TOMBSTONE'}
 end
-local owner, held_currency, amount, _, _, _, _, windows = unpack_hold(packed)
+local owner, held_currency, amount, windows = payer_of(packed)
 local fields, values = read_account(currency, windows)
 if not fields then return {'COLD'} end
 

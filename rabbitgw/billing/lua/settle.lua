@@ -43,7 +43,7 @@ if not packed then
   if not packed then error('BADHOLD a mark that is none: ' .. mark, 0) end
   status = 'late'
 end
-local owner, held_currency, amount, _, _, _, _, windows = unpack_hold(packed)
+local owner, held_currency, amount, windows = payer_of(packed)
 if status == 'late' then amount = '0' end -- expiry has freed it
 local fields, values = read_account(currency, windows)
 if not fields then return {'COLD'} end
