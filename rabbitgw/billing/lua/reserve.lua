@@ -34,7 +34,8 @@
 --   of '800 800 0 ;800 500 1 ;' -> {OK, 1, '700', '0', now}
 local account, holds, mark, events = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local hold_id, account_id, currency = ARGV[2], ARGV[4], ARGV[5]
-local WINDOW, OFFER = 5, 4 -- arguments per window, parts per offer
+local WINDOW = 5 -- arguments per window
+local OFFER = '()(%d+) (%d+) ([01]) ([01]*);()' -- where it begins, its parts, and where the next one begins
 
 -- Arguments: their number first, so that none is missing below.
 local n_windows, max_age_ms, backlog_max = tonumber(ARGV[10]), tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -43,14 +44,6 @@ if #KEYS ~= 5 or n_windows < 0 or n_windows > 16 or #ARGV ~= 12 + WINDOW * n_win
   error('BADARG reserve: counts do not fit', 0)
 end
 local offers_text, ticket = ARGV[#ARGV - 1], ARGV[#ARGV]
-local offers, read_to = {}, 1 -- flat: amount, least, last, enforce, amount, ...
-for from, amount, least, last, enforce, to in string.gmatch(offers_text, '()(%d+) (%d+) ([01]) ([01]*);()') do
-  if from ~= read_to then break end
-  local n = #offers
-  offers[n + 1], offers[n + 2], offers[n + 3], offers[n + 4] = amount, least, last, enforce
-  read_to = to
-end
-if read_to == 1 or read_to ~= #offers_text + 1 then error('BADARG reserve: offers are none: ' .. offers_text, 0) end
 
 -- Read.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'FENCED'} end
@@ -65,10 +58,13 @@ if packed then
   end
   local wallet = redis.call('HMGET', account, b_field, h_field)
   local available = shown((wallet[1] or 0) - (wallet[2] or 0))
-  for at = 1, #offers, OFFER do -- the hold keeps the offer's flag and what was granted, not its number
-    if ticket == held_ticket and offers[at + 2] == held_last and tonumber(offers[at + 1]) <= tonumber(amount) then
-      return {'HELD', (at - 1) / OFFER, amount, available, now_ms}
+  local i = 0
+  for _, _, least, last in string.gmatch(offers_text, OFFER) do
+    -- the hold keeps the offer's flag and what was granted, not its number
+    if ticket == held_ticket and last == held_last and tonumber(least) <= tonumber(amount) then
+      return {'HELD', i, amount, available, now_ms}
     end
+    i = i + 1
   end
   error('BADARG hold ' .. hold_id .. ' was reserved with other offers', 0)
 end
@@ -96,12 +92,12 @@ if backlog >= backlog_max then return {'BACKLOG', backlog} end
 
 local balance, held = tonumber(state[2] or '0'), tonumber(state[3] or '0')
 local last_free -- asked when an offer needs it; a place whose hold is gone is free
-local taken, granted, first_tightest
-for at = 1, #offers, OFFER do
-  local amount, least = nanos(offers[at], 'amount_nanos'), nanos(offers[at + 1], 'least_nanos')
-  local last, enforce = offers[at + 2], offers[at + 3]
-  if least > amount or #enforce ~= n_windows then
-    error('BADARG reserve: an offer contradicts itself: ' .. offers_text, 0)
+local n_offers, read_to = 0, 1
+local taken, taken_last, granted, first_tightest
+for from, amount_text, least_text, last, enforce, to in string.gmatch(offers_text, OFFER) do
+  local amount, least = nanos(amount_text, 'amount_nanos'), tonumber(least_text)
+  if from ~= read_to or least > amount or #enforce ~= n_windows then
+    error('BADARG reserve: an offer is none, or contradicts itself: ' .. offers_text, 0)
   end
   local room, tightest = balance - held, 0
   for w = 1, n_windows do
@@ -113,13 +109,17 @@ for at = 1, #offers, OFFER do
   end
   if not taken and (last == '0' or last_free) then
     if amount == 0 then
-      if balance >= 0 then taken, granted = at, '0' end
+      if balance >= 0 then taken, taken_last, granted = n_offers, last, '0' end
     elseif room >= amount then
-      taken, granted = at, offers[at]
+      taken, taken_last, granted = n_offers, last, amount_text
     elseif room > 0 and room >= least then
-      taken, granted = at, shown(room)
+      taken, taken_last, granted = n_offers, last, shown(room)
     end
   end
+  n_offers, read_to = n_offers + 1, to
+end
+if n_offers == 0 or read_to ~= #offers_text + 1 then
+  error('BADARG reserve: offers that are none: ' .. offers_text, 0)
 end
 if not taken then
   if first_tightest == 0 then return {'SHORT', shown(balance - held), now_ms} end
@@ -146,8 +146,7 @@ for w = 1, n_windows do
   end
   redis.call('HINCRBY', account, 'w:' .. names[w], granted)
 end
-local last = offers[taken + 2]
 redis.call('HSET', holds, hold_id, pack_hold(account_id, currency, granted, '0', ARGV[3], shown(now_ms),
-  shown(now_ms + max_age_ms), table.concat(names, ','), last, ticket))
-if last == '1' then redis.call('HSET', account, l_field, hold_id) end
-return {'OK', (taken - 1) / OFFER, granted, shown(balance - held_now), now_ms}
+  shown(now_ms + max_age_ms), table.concat(names, ','), taken_last, ticket))
+if taken_last == '1' then redis.call('HSET', account, l_field, hold_id) end
+return {'OK', taken, granted, shown(balance - held_now), now_ms}
