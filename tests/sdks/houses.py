@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 from rabbitgw.billing import accounts, keys, wallets
 from rabbitgw.billing.key_push import push_key
@@ -19,11 +20,12 @@ from rabbitgw.billing.price_book import append_prices
 from rabbitgw.billing.price_text import price_from_text
 from rabbitgw.clock import new_id
 from rabbitgw.dev.redis import RedisServer, start_redis
+from rabbitgw.proxy import front
 from tests.books import assert_books_balance
 from tests.flows.house import UNIT, House, house_settings, open_house, until
 from tests.sdks.cases import PATTERNS
 from tests.sdks.post_counter import PostCounter
-from tests.sdks.situations import BODY_BYTES_MAX
+from tests.sdks.situations import BODY_BYTES_MAX, CALLER_TIMEOUT_S
 
 CREDIT_NANOS = 1000 * UNIT
 THIN_CREDIT_NANOS = 300_000_000  # 300 tokens of output, of an answer that has 400
@@ -106,6 +108,8 @@ async def open_houses(
     redis_folder.mkdir()
     places = Places(redis_folder, await start_redis(redis_folder))
     async with AsyncExitStack() as stack:
+        # an SDK that gives up closes its socket: in a silent stream nothing but this tells that from a closed half
+        stack.enter_context(patch.object(front, "HALF_CLOSED_SILENCE_S", CALLER_TIMEOUT_S / 2))
         stack.push_async_callback(places.stop_redis)
         for name, dsn, redis, changes in (
             ("main", dsns[0], redis_url, {"body_bytes_max": BODY_BYTES_MAX}),
