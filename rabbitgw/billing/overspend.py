@@ -1,7 +1,7 @@
 """How far below zero a wallet can go, per class of calls that this deployment has really served.
 
 A hold bounds what happens before the next one, so only what holds do not see can overspend:
-  streamed      a stream's tokens are estimated without parsing: at most one slice and one read of 64 KiB
+  streamed      a stream's tokens are estimated without parsing: at most one slice and one piece of 64 KiB
   hidden        reasoning that was never shown, beyond what its assumed rate had held
   last_money    the one call per wallet that goes on a plain estimate of its input
   dense_input   input that counted as more tokens than its bytes were held for
@@ -24,7 +24,7 @@ from rabbitgw.billing.prices import MILLI, Price
 from rabbitgw.config import Settings
 from rabbitgw.stores import Pool, connection
 
-READ_BYTES_MAX: Final = 65_536  # of one read from upstream (proxy/upstream_wire.py)
+PIECE_BYTES_MAX: Final = 65_536  # what is looked at at once (proxy/upstream_wire.py)
 BYTES_PER_TOKEN: Final = 4  # of the running estimate
 
 
@@ -52,7 +52,7 @@ async def overspend_bounds(pg: Pool, settings: Settings) -> dict[str, int]:
         if price is None:
             continue
         if row["streamed"]:
-            tokens = settings.slice_output_tokens + READ_BYTES_MAX // BYTES_PER_TOKEN
+            tokens = settings.slice_output_tokens + PIECE_BYTES_MAX // BYTES_PER_TOKEN
             bounds["streamed"] = max(bounds["streamed"], output_slice_nanos(price, tokens))
         if row["hidden"]:
             tokens = price.max_output_tokens or settings.output_tokens_default_max

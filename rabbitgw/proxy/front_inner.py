@@ -93,7 +93,7 @@ class Inner(Upstream):
         if server is None:
             raise UpstreamConnectFailed("the side routes are not served", sent=False)
         loop = asyncio.get_running_loop()
-        connection = Connection(self, self._limits, self._buffer, loop)
+        connection = Connection(self, self._limits, loop)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
@@ -128,7 +128,7 @@ class _Passed:
 
     def on_body(self, piece: bytes) -> None:
         self._answer.write(piece)
-        if self._answer.is_full() and self._exchange is not None:
+        if self._answer.full and self._exchange is not None:
             self._exchange.pause()
 
     def on_end(self) -> None:

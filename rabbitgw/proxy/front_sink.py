@@ -55,7 +55,7 @@ class Answer:
 
     __slots__ = (
         "_chunked", "_flowing", "_head_only", "_held_back", "_modern", "_on_drained", "_on_lost", "_waiting", "_wire",
-        "_write", "ended", "keep_alive", "lost", "started", "task",
+        "_write", "ended", "full", "keep_alive", "lost", "started", "task",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, *, modern: bool, keep_alive: bool, head_only: bool = False) -> None:
@@ -67,6 +67,7 @@ class Answer:
         self.keep_alive = keep_alive
         self.lost = False
         self.started = False
+        self.full = wire.write_paused
         self.ended = False
         self.task: asyncio.Task[None] | None = None  # the loop keeps none alive by itself
         self._chunked = False
@@ -147,9 +148,6 @@ class Answer:
             if not self.lost:
                 self._wire.cut()
 
-    def is_full(self) -> bool:
-        return self._wire.write_paused and not self.lost
-
     # -- what the connection and the front call --
 
     def go_on(self) -> None:
@@ -167,7 +165,11 @@ class Answer:
         """From now on each write is to be noted: the client has closed its half, and its silence counts."""
         self._flowing = False
 
+    def fill(self) -> None:
+        self.full = not self.lost
+
     def drained(self) -> None:
+        self.full = False
         if self._on_drained is not None:
             self._on_drained()
 
@@ -175,7 +177,7 @@ class Answer:
         """The client is gone."""
         if not self.lost:
             self.lost = True
-            self._flowing = False
+            self.full = self._flowing = False
             self._waiting.clear()
             if self._on_lost is not None:
                 self._on_lost()

@@ -70,8 +70,7 @@ class Connection(asyncio.Protocol):
         self._read_paused = False
         self._since = 0  # tick of the last event that counts against a span
         self._unsent_bytes = self._unsent_since = 0
-        self.write_paused = False
-        self.half_closed = False
+        self.write_paused = self.half_closed = False
         self.closed = True  # until it is made
 
     # -- from the transport --
@@ -124,12 +123,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._owner.closed(self)
-        self._memo = None
-        self._buffer = b""
+        self._memo, self._buffer = None, b""
         self._client_left()
 
     def pause_writing(self) -> None:
         self.write_paused = True
+        if self._answer is not None:
+            self._answer.fill()
 
     def resume_writing(self) -> None:
         self.write_paused = False

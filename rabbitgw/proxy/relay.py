@@ -34,10 +34,14 @@ class Outcome(enum.Enum):
 
 
 class Client(Protocol):
-    """The client's side, as a front offers it. No call blocks; after the client is lost each does nothing."""
+    """The client's side, as a front offers it. No call blocks; after the client is lost each does nothing.
+
+    full: it takes bytes slower than they come; `on_drained` of the relay follows. False for one that is lost.
+    """
 
     lost: bool
     started: bool
+    full: bool
 
     def bind(self, on_drained: Callable[[], None], on_lost: Callable[[], None]) -> None:
         """Who is told that a slow client caught up, and that the client is gone (at once, if it is already)."""
@@ -55,9 +59,6 @@ class Client(Protocol):
 
     def cut(self) -> None:
         """Close the connection so that the client sees that the body is not whole."""
-
-    def is_full(self) -> bool:
-        """True while the client takes bytes slower than they come; `on_drained` of the relay follows."""
 
 
 class Meter(Protocol):
@@ -153,7 +154,7 @@ class Relay:
             if len(self.error_body) >= ERROR_BODY_BYTES_MAX:
                 self.stop(Outcome.REFUSED)
         elif self._held_up:
-            self._kept += piece  # reading is paused: what comes now was read before, 64 KiB at most
+            self._kept += piece  # reading is paused: what comes now was read before, 256 KiB at most
         elif (
             self._meter is not None
             and self._meter.visible_tokens + len(piece) // BYTES_PER_TOKEN_LEAST >= self._meter.calm_tokens
@@ -276,7 +277,7 @@ class Relay:
         client = self.client
         if out:
             client.write(out)
-        if client.is_full():
+        if client.full:
             self._pause_for_client()
         stream = self.stream
         if stream is None:

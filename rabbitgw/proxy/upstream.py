@@ -23,7 +23,7 @@ from rabbitgw.errors import (
 )
 from rabbitgw.proxy.upstream_exchange import Exchange, ResponseSink
 from rabbitgw.proxy.upstream_head import Headers, head_start, request_head
-from rabbitgw.proxy.upstream_wire import READ_BYTES_MAX, Connection, Limits
+from rabbitgw.proxy.upstream_wire import Connection, Limits
 
 __all__ = ["Exchange", "ResponseSink", "Upstream"]
 
@@ -71,7 +71,6 @@ class Upstream:
             first_byte_s=first_byte_timeout_s,
             silence_s=silence_timeout_s,
         )
-        self._buffer = memoryview(bytearray(READ_BYTES_MAX))
         self._idle: dict[Connection, None] = {}  # ordered: the last one used is the first to be used again
         self._open: set[Connection] = set()
         self._dialing = 0
@@ -175,7 +174,7 @@ class Upstream:
 
     async def _dial(self) -> Connection:
         loop = asyncio.get_running_loop()
-        connection = Connection(self, self._limits, self._buffer, loop)
+        connection = Connection(self, self._limits, loop)
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await loop.create_connection(lambda: connection, self._host, self._port, ssl=self._tls)

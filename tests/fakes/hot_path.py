@@ -78,9 +78,6 @@ class FakeClient:
     def cut(self) -> None:
         self.was_cut = True
 
-    def is_full(self) -> bool:
-        return self.full
-
     def drain(self) -> None:
         self.full = False
         self._on_drained()

@@ -234,7 +234,7 @@ class Flood:
         await self.done.wait()
 
     def pour(self, client: Client) -> None:
-        while self.left and not self.lost and not client.is_full():
+        while self.left and not self.lost and not client.full:
             client.write(b"x" * min(65536, self.left))
             self.left -= min(65536, self.left)
         if self.lost or not self.left:

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from rabbitgw.proxy.upstream_exchange import Exchange
-from rabbitgw.proxy.upstream_wire import READ_BYTES_MAX, Connection, Limits
+from rabbitgw.proxy.upstream_wire import PIECE_BYTES_MAX, Connection, Limits
 from tests.proxy.upstream_client import CHUNKED, OK, Recorder
 
 ZIPPED = gzip.compress(b"data: x\n\n" * 50)
@@ -76,17 +76,15 @@ def test_whatever_comes_the_sink_hears_exactly_one_end(seed: int) -> None:
     dice = random.Random(seed)
 
     async def body() -> None:
-        buffer = memoryview(bytearray(READ_BYTES_MAX))
         for _ in range(200):
             pool, transport, sink = Pool(), Transport(), Recorder()
-            connection = Connection(pool, LIMITS, buffer, asyncio.get_running_loop())
+            connection = Connection(pool, LIMITS, asyncio.get_running_loop())
             connection.connection_made(transport)
             connection.send(Exchange(sink, b"head", b"body", head_only=False), reused=False)
             data = damaged(dice)
             while data and not transport.closing:
                 size = dice.randrange(1, 1 + len(data))
-                buffer[:size] = data[:size]
-                connection.buffer_updated(size)
+                connection.data_received(data[:size])
                 data = data[size:]
             if not transport.closing:
                 connection.eof_received()
@@ -96,3 +94,39 @@ def test_whatever_comes_the_sink_hears_exactly_one_end(seed: int) -> None:
                 assert sink.ended
 
     asyncio.run(body())
+
+
+def big(*, leave_after: int | None = None) -> tuple[Recorder, Pool]:
+    """A read of 200 KiB of body, of which the sink takes so many pieces."""
+    pool, sink = Pool(), Recorder()
+
+    async def body() -> None:
+        connection = Connection(pool, LIMITS, asyncio.get_running_loop())
+        connection.connection_made(Transport())
+        exchange = sink.exchange = Exchange(sink, b"head", b"body")
+        connection.send(exchange, reused=False)
+
+        def go_on(event: str) -> None:
+            if event == "body" and len(sink.pieces) == leave_after:
+                exchange.abort()
+
+        sink.then = go_on
+        connection.data_received(OK + b"content-length: 204800\r\n\r\n" + b"x" * 204_800)
+
+    asyncio.run(body())
+    return sink, pool
+
+
+def test_a_large_read_is_given_in_pieces() -> None:
+    sink, pool = big()
+    assert max(map(len, sink.pieces)) <= PIECE_BYTES_MAX
+    assert b"".join(sink.pieces) == b"x" * 204_800
+    assert sink.ended
+    assert len(pool.given_back) == 1
+
+
+def test_a_sink_that_leaves_within_a_large_read_gets_no_more_of_it() -> None:
+    sink, pool = big(leave_after=2)
+    assert len(sink.pieces) == 2
+    assert not sink.ended
+    assert not pool.given_back
