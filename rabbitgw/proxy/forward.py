@@ -66,10 +66,10 @@ class Run:
     relay: None before it came so far, and after the end. verdict: None while it is not known what the call came to.
     """
 
-    __slots__ = (
-        "ask", "call", "client", "facts", "failure", "figures", "forwarder", "hold", "price", "quote", "relay",
-        "slices", "verdict",
-    )  # fmt: skip
+    relay: Relay | None = None
+    slices: Slices | None = None
+    verdict: Verdict | None = None
+    failure: RabbitError | None = None
 
     def __init__(
         self,
@@ -90,10 +90,6 @@ class Run:
         self.quote = quote
         self.hold = hold
         self.facts = facts
-        self.relay: Relay | None = None
-        self.slices: Slices | None = None
-        self.verdict: Verdict | None = None
-        self.failure: RabbitError | None = None
         self.figures = metrics.calls(call.dialect.name, call.stream)
 
     async def run(self) -> RabbitError | None:

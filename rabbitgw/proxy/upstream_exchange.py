@@ -23,7 +23,7 @@ class ResponseSink(Protocol):
         """
 
     def on_body(self, piece: bytes) -> None:
-        """Payload as it came, without chunk framing: one call for each read, at most 64 KiB."""
+        """Payload as it came, without chunk framing: at most 64 KiB. After a pause the rest of a read still comes."""
 
     def on_end(self) -> None:
         """The body is whole. May follow the last piece at once, even if that piece made the sink pause."""
@@ -55,17 +55,16 @@ NOBODY: ResponseSink = _Nobody()
 class Exchange:
     """The handle of one request. `over` once its sink has had the last call, or it was aborted."""
 
-    __slots__ = ("attempts", "body", "connection", "head", "head_only", "over", "paused", "sink")
+    attempts = 0  # times that the request was sent
+    connection: Line | None = None
+    paused = False
+    over = False
 
     def __init__(self, sink: ResponseSink, head: bytes, body: bytes, head_only: bool = False) -> None:
         self.sink = sink
         self.head = head
         self.body = body
         self.head_only = head_only
-        self.attempts = 0  # times that the request was sent
-        self.connection: Line | None = None
-        self.paused = False
-        self.over = False
 
     def pause(self) -> None:
         """Stop reading upstream: what it sends waits in the kernel, and its silence is not counted."""

@@ -57,8 +57,7 @@ async def test_pause_stops_reading_and_resume_goes_on() -> None:
             before = sent
             await asyncio.sleep(0.1)
         assert sent < size
-        assert len(sink.pieces) == 1
-        assert len(sink.body) <= 65536
+        assert len(sink.body) <= 256 * 1024  # the read that was under way
         assert sink.exchange is not None
         sink.exchange.resume()
         await until(lambda: sink.over)
