@@ -37,6 +37,7 @@ from rabbitgw.billing.stray import StrayBooker
 from rabbitgw.clock import RedisClock, new_id
 from rabbitgw.config import Settings
 from rabbitgw.errors import InvariantBroken, SettingInvalid
+from rabbitgw.hugepages import use_huge_pages
 from rabbitgw.listening import Listener
 from rabbitgw.proxy.catalog import Catalog
 from rabbitgw.proxy.front import Front
@@ -257,7 +258,8 @@ async def serve(settings: Settings, told: Inherited | None = None) -> None:
         gateway = Gateway(settings, opened, sockets=sockets, scrape=scrape)
         await gateway.start()
         calm_collector()
-        telemetry.log("listening", host=settings.host, port=gateway.port)
+        huge_bytes = use_huge_pages()
+        telemetry.log("listening", host=settings.host, port=gateway.port, huge_page_bytes=huge_bytes)
         if leash is None:
             say_ready(settings.host, gateway.port)
         else:
