@@ -209,7 +209,9 @@ class Connection(asyncio.Protocol):
                     return  # the sink has left
         elif walk.pieces:
             self._inflater.feed(walk.take())
-        if walk.ended or self._inflater is not None:
+        if walk.complete and self._inflater is None:
+            self._finish(exchange)
+        elif walk.ended or self._inflater is not None:
             self._conclude(exchange)
 
     def _give_head(self, exchange: Exchange) -> bool:
@@ -326,8 +328,16 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, exchange: Exchange) -> None:
         walk = self._walk
-        self._let_go(exchange)
-        if walk.keep_alive and not walk.fault and self._unsent is None and self.usable:
+        exchange.connection = self._exchange = (
+            None  # `_let_go`, and below `usable`: each would be a call more
+        )
+        if (
+            walk.keep_alive
+            and not walk.fault
+            and self._unsent is None
+            and not self.closed
+            and not self._transport.is_closing()
+        ):
             if self.paused:
                 self._transport.resume_reading()
             self._rest()
