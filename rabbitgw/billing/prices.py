@@ -109,6 +109,9 @@ class Charge(NamedTuple):
     unpriced: tuple[str, ...] = ()
 
 
+_new: Final = tuple.__new__  # makes a NamedTuple without the Python function that knows its defaults
+
+
 def cost_nanos(price: Price, usage: Usage, book: PriceBook | None = None) -> int:
     """What the call costs, rounded up once. `charge` also says what in it had no price.
 
@@ -135,33 +138,25 @@ def charge(price: Price, usage: Usage, book: PriceBook | None = None) -> Charge:
         above = table.reached(usage.input_tokens) if table.thresholds else 0
         rates, tier_priced = served_rates(price, usage.service_tier, above)
         if tier_priced and not rates.missing:
-            return Charge(_text_nanos(price, rates, usage))
+            # text alone, all of it priced: nearly every call. As `charge_by_parts` has it, in a fifth of the time
+            cached, reasoning = usage.cached_input_tokens, usage.reasoning_tokens
+            short, long = usage.cache_write_5m_tokens, usage.cache_write_1h_tokens
+            uncached = usage.input_tokens - cached - short - long
+            spoken = usage.output_tokens - reasoning
+            numerator = price.units.get(REQUESTS, 0)
+            if uncached > 0:
+                numerator += uncached * rates.input
+            if spoken > 0:
+                numerator += spoken * rates.output
+            if cached or short or long or reasoning:
+                numerator += (
+                    cached * rates.cached_input
+                    + short * rates.cache_write
+                    + long * rates.cache_write_1h
+                    + reasoning * rates.reasoning
+                )
+            return _new(Charge, (-(-numerator // TOKENS_PER_MTOK), ()))  # rounded up
     return charge_by_parts(price, usage, book)
-
-
-def _text_nanos(price: Price, rates: Rates, usage: Usage) -> int:
-    """Of text alone, all of it priced: nearly every call. As `charge_by_parts` has it, in a fifth of the time."""
-    cached, short, long = (
-        usage.cached_input_tokens,
-        usage.cache_write_5m_tokens,
-        usage.cache_write_1h_tokens,
-    )
-    reasoning = usage.reasoning_tokens
-    uncached = usage.input_tokens - cached - short - long
-    spoken = usage.output_tokens - reasoning
-    numerator = price.units.get(REQUESTS, 0)
-    if uncached > 0:
-        numerator += uncached * rates.input
-    if spoken > 0:
-        numerator += spoken * rates.output
-    if cached or short or long or reasoning:
-        numerator += (
-            cached * rates.cached_input
-            + short * rates.cache_write
-            + long * rates.cache_write_1h
-            + reasoning * rates.reasoning
-        )
-    return -(-numerator // TOKENS_PER_MTOK)  # rounded up
 
 
 def charge_by_parts(price: Price, usage: Usage, book: PriceBook | None = None) -> Charge:

@@ -44,9 +44,16 @@ class Call:
 
     def limit_output(self, tokens: int) -> None:
         """Lower the output limit in each field that the caller used, else set it in the dialect's newest one."""
-        fields = [name for name in self.dialect.output_limit_fields if self.body.get(name) is not None]
-        for name in fields or self.dialect.output_limit_fields[-1:]:
-            self.body[name] = min(tokens, self.body.get(name) or tokens)
+        body, fields = self.body, self.dialect.output_limit_fields
+        used = False
+        for name in fields:
+            limit = body.get(name)
+            if limit is not None:
+                used = True
+                if limit > tokens or not limit:
+                    body[name] = tokens
+        if not used and fields:
+            body[fields[-1]] = tokens
         self.output_limit = tokens
 
 
@@ -79,7 +86,9 @@ def output_limit(call: Call) -> int | None:
     most: int | None = None
     for name in call.dialect.output_limit_fields:
         if name in body:
-            limit = optional_count(body, name, OUTPUT_TOKENS_MAX)
+            limit = body[name]
+            if limit.__class__ is not int or not 0 < limit <= OUTPUT_TOKENS_MAX:
+                limit = optional_count(body, name, OUTPUT_TOKENS_MAX)
             if limit is not None and (most is None or limit > most):
                 most = limit
     return most

@@ -55,7 +55,10 @@ class Quote:
         """Write the output limit that the hold pays for into a call that cannot be stopped midway."""
         if call.stream or (hold.granted_nanos >= self.offers[0].amount_nanos and not self.limit_is_ours):
             return  # nearly always: the whole is held
-        tokens = self._tokens_granted(hold)
+        if hold.granted_nanos >= self.offers[0].amount_nanos:
+            tokens = self.output_tokens_max  # all that were held for
+        else:
+            tokens = self._tokens_granted(hold)
         if tokens is not None and (tokens < (self.output_tokens_max or tokens + 1) or self.limit_is_ours):
             assert tokens >= call.choices  # no offer passes with less (USEFUL_TOKENS)
             call.limit_output(tokens // call.choices)
@@ -107,7 +110,7 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
         above = table.reached(prompt_tokens_max(price, text_bytes, tools_constant=tools, media=media))
         plain_above = table.reached(plain_tokens)
     missing, input_rate, rate, plain_rate, fixed_nanos = call_rates(
-        price, dialect.has_output, tuple(call.parts), call.tier, call.long_cache, above, plain_above
+        price, dialect.has_output, tuple(call.parts) if call.parts else (), call.tier, call.long_cache, above, plain_above
     )
     if missing:
         raise ModelNotPriced(
@@ -123,9 +126,13 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
         # what of a prediction is rejected is billed as output
         rejected = ceil_div(call.predicted_bytes * per_byte_milli, MILLI)
         input_nanos += tools_bound_nanos(price, call.tool_uses) + ceil_div(rejected * rate, TOKENS_PER_MTOK)
-    plain_nanos = min(fixed_nanos - (-plain_tokens * plain_rate // TOKENS_PER_MTOK), input_nanos)
+    plain_nanos = fixed_nanos - (-plain_tokens * plain_rate // TOKENS_PER_MTOK)
+    if plain_nanos > input_nanos:
+        plain_nanos = input_nanos
     most, first = output_bounds(call, price, settings)
-    useful = min(first, max(USEFUL_TOKENS, call.least_output + 1) * call.choices)
+    useful = (USEFUL_TOKENS if call.least_output < USEFUL_TOKENS else call.least_output + 1) * call.choices
+    if useful > first:
+        useful = first
     return Quote(
         stream_offers(input_nanos, plain_nanos, rate, first, useful, most, call.model)
         if call.stream

@@ -9,9 +9,8 @@ The rules, whole, in the order they are tried:
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from rabbitgw import telemetry
 from rabbitgw.billing.usage import Usage
@@ -32,10 +31,10 @@ CODE_CHARS_MAX: Final = 64
 CLIENT_LEFT: Final = "client_left"
 SETTLED: Final = "settled"
 PARTIAL: Final = "partial"
+_new: Final = tuple.__new__  # makes a NamedTuple without the Python function that knows its defaults
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`usage` None: release the hold, nothing is charged."""
 
     status: Literal["settled", "partial"]
@@ -60,6 +59,10 @@ async def judge(outcome: Outcome, relay: Relay, call: Call) -> Verdict:
 def judge_now(outcome: Outcome, relay: Relay) -> Verdict | None:
     """`judge` of what needs no estimate, which is nearly every answer; None of the others."""
     reader = relay.reader
+    if outcome is Outcome.WHOLE:
+        exact = reader.whole_usage()
+        if exact is not None:  # nearly always; what is below comes to the same
+            return _new(Verdict, (SETTLED, exact, None))
     stated = reader.usage
     if (stated is None or not reader.input_stated or not reader.output_stated) and reader.delivered_any:
         return None

@@ -59,7 +59,10 @@ _RARE: Final = frozenset(
 
 def read_chat(call: Call) -> None:
     body = call.body
-    read_stream(call)
+    if "stream" in body or "stream_options" in body:
+        read_stream(call)
+    else:
+        call.wants_usage = False
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise RequestInvalid("messages: a non-empty list is required", field="messages")
@@ -67,7 +70,15 @@ def read_chat(call: Call) -> None:
         call.output_limit = output_limit(call)
     else:
         _read_rare(call)
-    _read_messages(call, messages)
+    for message in messages:
+        if (
+            message.__class__ is not dict
+            or len(message) != 2
+            or "role" not in message
+            or message.get("content").__class__ is not str
+        ):  # nearly always none
+            _read_messages(call, messages)
+            break
 
 
 def _read_rare(call: Call) -> None:

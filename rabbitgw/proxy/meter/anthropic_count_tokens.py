@@ -11,8 +11,6 @@ from rabbitgw.proxy.meter.reading import Reader
 
 
 class AnthropicCountTokens(Reader):
-    __slots__ = ()
-
     dialect: ClassVar[str] = "anthropic-count-tokens"
     body_bytes_per_token: ClassVar[int] = 0
 

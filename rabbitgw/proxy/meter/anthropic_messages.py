@@ -30,8 +30,6 @@ _COUNTS: Final = (*_INPUT_COUNTS, "output_tokens")
 
 
 class AnthropicMessages(Reader):
-    __slots__ = ("_stated",)
-
     dialect: ClassVar[str] = "anthropic-messages"
 
     def __init__(self, choices: int = 1) -> None:

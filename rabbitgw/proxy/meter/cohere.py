@@ -15,8 +15,6 @@ from rabbitgw.proxy.meter.reading import Kind, Reader
 
 
 class Cohere(Reader):
-    __slots__ = ("_stated",)
-
     dialect: ClassVar[str] = "cohere-chat"
 
     def __init__(self, choices: int = 1) -> None:

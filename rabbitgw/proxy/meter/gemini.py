@@ -16,8 +16,6 @@ from rabbitgw.proxy.meter.reading import Kind, Reader
 
 
 class Gemini(Reader):
-    __slots__ = ("_stated",)
-
     dialect: ClassVar[str] = "gemini"
 
     def __init__(self, choices: int = 1) -> None:

@@ -120,7 +120,7 @@ def _states_any(usage: Object, names: tuple[str, ...]) -> bool:
 
 
 def openai_usage(
-    usage: Object, *, service_tier: str | None = None, server_tools: dict[str, int] | None = None
+    usage: Object, service_tier: str | None = None, server_tools: dict[str, int] | None = None
 ) -> Usage:
     """The normal form of an OpenAI-shaped usage object. `server_tools`: where they are not stated in it.
 

@@ -40,18 +40,14 @@ _TOTALS = ("completion_tokens", "prompt_tokens", "output_tokens", "input_tokens"
 
 
 class OpenAIChat(Reader):
-    __slots__ = ("_fallback_model", "_finished", "_stated", "_stated_groq")
-
     dialect: ClassVar[str] = "openai-chat"
     hides_usage: ClassVar[bool] = True
     unlike: ClassVar[bytes | None] = b""
 
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(choices)
-        self._stated: Object | None = None
-        self._stated_groq: Object | None = None
-        self._fallback_model: str | None = None
-        self._finished: set[int] = set()
+    _stated: Object | None = None
+    _stated_groq: Object | None = None
+    _fallback_model: str | None = None
+    _finished: frozenset[int] = frozenset()  # indices of the answers that have their finish reason
 
     def passes(self, piece: bytes) -> int:
         # Each event is one line and has choices, so none is [DONE], a notice or a usage chunk.
@@ -82,7 +78,7 @@ class OpenAIChat(Reader):
         for choice in map(obj, choices):
             if choice.get("finish_reason"):
                 index = choice.get("index")
-                self._finished.add(index if isinstance(index, int) else 0)
+                self._finished |= {index if isinstance(index, int) else 0}
             if self._delivers(choice):
                 delivers = True
                 audio = obj(obj(choice.get("delta")).get("audio"))
@@ -104,19 +100,27 @@ class OpenAIChat(Reader):
             return
         self._take_shared(document)
         self.finish_seen = True
-        for choice in items(document.get("choices")):
-            if self._delivers(obj(choice)):
+        choices = document.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if self._delivers(choice if isinstance(choice, dict) else {}):
                 self.delivered_any = True
                 break
 
     def _take_shared(self, document: Object) -> None:
-        self.take_names(document)
-        self.take_error(document.get("error"))
+        model, tier, error = document.get("model"), document.get("service_tier"), document.get("error")
+        # `take_names`, without a call
+        if model and isinstance(model, str):
+            self.model = model
+        if tier and isinstance(tier, str):
+            self.tier = tier
+        if error:
+            self.take_error(error)
         if "litellm_fallback" in document:
             fallback = text(obj(document["litellm_fallback"]).get("fallback_model"))
             # LiteLLM stamps the requested name on every chunk; after a fallback this notice names who served.
             self._fallback_model = fallback or self._fallback_model
-        self.model = self._fallback_model or self.model
+        if self._fallback_model:
+            self.model = self._fallback_model
         usage, groq = document.get("usage"), document.get("x_groq")
         if usage is None and groq is None:  # each chunk but one
             return
@@ -134,7 +138,11 @@ class OpenAIChat(Reader):
 
     def _delivers(self, choice: Object) -> bool:
         """Any text in the delta: content, tool calls, reasoning, audio … but the role and LiteLLM's notes."""
-        delta = obj(choice.get("delta")) or obj(choice.get("message"))
+        delta = choice.get("delta")
+        if not delta or not isinstance(delta, dict):
+            delta = choice.get("message")
+            if not isinstance(delta, dict):
+                return False
         content = delta.get("content")
         if content and isinstance(content, str):  # nearly always
             return True
@@ -142,7 +150,7 @@ class OpenAIChat(Reader):
 
     def usage(self) -> Usage | None:
         stated = self._stated or self._stated_groq
-        return openai_usage(stated, service_tier=self.tier) if stated else None
+        return openai_usage(stated, self.tier) if stated else None
 
     def output_text(self, document: Any) -> str:
         texts: list[str] = []
@@ -159,8 +167,6 @@ class OpenAIChat(Reader):
 
 class OpenAICompletions(OpenAIChat):
     """`/v1/completions`: the same usage; output stands in `text`. vLLM-like servers may omit usage."""
-
-    __slots__ = ()
 
     dialect: ClassVar[str] = "openai-completions"
 

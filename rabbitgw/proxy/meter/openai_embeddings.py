@@ -14,8 +14,6 @@ from rabbitgw.proxy.meter.reading import Reader
 
 
 class OpenAIEmbeddings(Reader):
-    __slots__ = ("_stated",)
-
     dialect: ClassVar[str] = "openai-embeddings"
     body_bytes_per_token: ClassVar[int] = 0
 

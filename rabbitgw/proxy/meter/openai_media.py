@@ -20,8 +20,6 @@ from rabbitgw.proxy.meter.reading import Kind, Reader
 
 
 class OpenAIImages(Reader):
-    __slots__ = ("_parts", "_shares")
-
     dialect: ClassVar[str] = "openai-images"
     body_bytes_per_token: ClassVar[int] = 1000
 
@@ -93,8 +91,6 @@ class OpenAIImages(Reader):
 class _Audio(Reader):
     """What transcriptions and speech share: a closing `*.done` event with usage."""
 
-    __slots__ = ("_stated",)
-
     def __init__(self, choices: int = 1) -> None:
         super().__init__(choices)
         self._stated: Object | None = None
@@ -130,8 +126,6 @@ class _Audio(Reader):
 
 
 class OpenAITranscriptions(_Audio):
-    __slots__ = ()
-
     dialect: ClassVar[str] = "openai-transcriptions"
 
     def output_text(self, document: Any) -> str:
@@ -139,8 +133,6 @@ class OpenAITranscriptions(_Audio):
 
 
 class OpenAISpeech(_Audio):
-    __slots__ = ()
-
     dialect: ClassVar[str] = "openai-speech"
     body_bytes_per_token: ClassVar[int] = 1000
 

@@ -39,8 +39,6 @@ _CALLS = {
 
 
 class OpenAIResponses(Reader):
-    __slots__ = ("_calls", "_stated", "_tool_usage")
-
     dialect: ClassVar[str] = "openai-responses"
     unlike: ClassVar[bytes | None] = b"audio"
 

@@ -29,7 +29,7 @@ class PlainReader(Stated):
     __slots__ = ("_body", "_ended", "_is_json", "_last", "_shrinker", "size")
 
     def __init__(self, dialect: str, *, choices: int = 1) -> None:
-        super().__init__(reader_of(dialect, choices))
+        self._reader = reader_of(dialect, choices)
         self.size = 0  # bytes of the body so far
         self._last = b""
         self._body: bytes | bytearray = b""
@@ -44,8 +44,10 @@ class PlainReader(Stated):
         if self.size == 0 and piece[0] in b"{[" and len(piece) <= WHOLE_BYTES_MAX:
             self._is_json = True
             self._body = piece  # nearly always the whole of it: never copied
-        else:
-            self._keep(piece)
+            self.size = len(piece)
+            self._last = piece[-1:]
+            return piece[:-1]
+        self._keep(piece)
         self.size += len(piece)
         out = self._last + piece[:-1]
         self._last = piece[-1:]

@@ -30,20 +30,6 @@ class Kind(enum.Enum):
 class Reader:
     """Base of the dialect readers; on its own the reader of a dialect that states no usage (moderations)."""
 
-    __slots__ = (
-        "_named",
-        "_tries",
-        "choices",
-        "delivered_any",
-        "error",
-        "finish_seen",
-        "images",
-        "input_stated",
-        "model",
-        "output_stated",
-        "tier",
-    )
-
     dialect: ClassVar[str] = "openai-moderations"
     hides_usage: ClassVar[bool] = False  # has a usage chunk of its own that can be cut out
     # What no event may hold that is taken for one like an earlier one (alike.py). None: `passes` is as cheap as that.
@@ -55,18 +41,20 @@ class Reader:
     # Unnamed models are looked for in the first events only.
     _NAMING_EVENTS: ClassVar[int] = 4
 
+    # Of one call, and of the class until it is found otherwise: most of them never are, and each store costs time.
+    model: str | None = None
+    tier: str | None = None
+    error: Object | None = None
+    finish_seen: bool = False
+    delivered_any: bool = False
+    input_stated: bool = True  # False: usage was stated, and no count of the input in it
+    output_stated: bool = False  # the stated usage counts the whole output, not a placeholder for it
+    images: int = 0
+    _named: bool = False  # the first events, which name the model, are read
+    _tries: int = 0
+
     def __init__(self, choices: int = 1) -> None:
         self.choices = choices  # answers asked for (`n`)
-        self.model: str | None = None
-        self.tier: str | None = None
-        self.error: Object | None = None
-        self.finish_seen = False
-        self.delivered_any = False
-        self.input_stated = True  # False: usage was stated, and no count of the input in it
-        self.output_stated = False  # the stated usage counts the whole output, not a placeholder for it
-        self.images = 0
-        self._named = False  # the first events, which name the model, are read
-        self._tries = 0
 
     # What the transports ask
 

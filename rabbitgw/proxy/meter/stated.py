@@ -27,6 +27,15 @@ class Stated:
             return usage
         return None if self._is_zero(usage) else usage
 
+    def whole_usage(self) -> Usage | None:
+        """`usage`, if input and output were stated, are not zero, and no error was; one call for what five would tell."""
+        reader = self._reader
+        if reader.error is None and reader.input_stated and reader.output_stated:
+            usage = reader.usage()
+            if usage is not None and (usage.input_tokens or usage.output_tokens):
+                return usage
+        return None
+
     @property
     def zero_usage(self) -> bool:
         """Usage was stated as zero although output came: worth an alert, to be estimated."""
