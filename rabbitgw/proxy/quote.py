@@ -109,8 +109,9 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
     if table.thresholds:
         above = table.reached(prompt_tokens_max(price, text_bytes, tools_constant=tools, media=media))
         plain_above = table.reached(plain_tokens)
+    parts = tuple(call.parts) if call.parts else ()
     missing, input_rate, rate, plain_rate, fixed_nanos = call_rates(
-        price, dialect.has_output, tuple(call.parts) if call.parts else (), call.tier, call.long_cache, above, plain_above
+        price, dialect.has_output, parts, call.tier, call.long_cache, above, plain_above
     )
     if missing:
         raise ModelNotPriced(
@@ -126,28 +127,34 @@ def quote(call: Call, price: Price, settings: Settings) -> Quote:
         # what of a prediction is rejected is billed as output
         rejected = ceil_div(call.predicted_bytes * per_byte_milli, MILLI)
         input_nanos += tools_bound_nanos(price, call.tool_uses) + ceil_div(rejected * rate, TOKENS_PER_MTOK)
-    plain_nanos = fixed_nanos - (-plain_tokens * plain_rate // TOKENS_PER_MTOK)
-    if plain_nanos > input_nanos:
-        plain_nanos = input_nanos
-    most, first = output_bounds(call, price, settings)
-    useful = (USEFUL_TOKENS if call.least_output < USEFUL_TOKENS else call.least_output + 1) * call.choices
-    if useful > first:
-        useful = first
-    return Quote(
-        stream_offers(input_nanos, plain_nanos, rate, first, useful, most, call.model)
-        if call.stream
-        else offers(input_nanos, plain_nanos, rate, first, useful),
-        plain_nanos,
-        rate,
-        most,
-        settings.slice_output_tokens * call.choices,
-        input_tokens,
-        not call.stream
-        and most is not None
-        and call.output_limit is None
-        and price.max_output_tokens is None,
-        price.reasons,
-    )
+    plain_nanos = min(fixed_nanos - (-plain_tokens * plain_rate // TOKENS_PER_MTOK), input_nanos)
+    choices, limit, known = call.choices, call.output_limit, price.max_output_tokens
+    slice_tokens = settings.slice_output_tokens * choices
+    # the most output tokens there can be, None where nobody says; how many are held for at first
+    most, first, is_ours = None, 0, False
+    if dialect.has_output:
+        is_ours = limit is None and known is None and not call.stream
+        limit = known if limit is None else limit if limit > LIMIT_FLOOR else LIMIT_FLOOR
+        if not call.stream:
+            most = first = (limit or settings.output_tokens_default_max) * choices
+        else:
+            most = None if limit is None else limit * choices
+            first = slice_tokens if most is None else min(slice_tokens, most)
+    least = call.least_output
+    useful = (least + 1 if least >= USEFUL_TOKENS else USEFUL_TOKENS) * choices
+    whole_nanos = input_nanos - (-first * rate // TOKENS_PER_MTOK)
+    useful_nanos = -(-(useful if useful < first else first) * rate // TOKENS_PER_MTOK)
+    least_nanos, last_nanos = input_nanos + useful_nanos, plain_nanos + useful_nanos
+    last = _new(Terms, (whole_nanos, last_nanos, plain_nanos, True, None))
+    offers: tuple[Terms, ...]
+    if call.stream:  # the first slice, which grows with it; the last money
+        most_nanos = None if most is None else input_nanos - (-most * rate // TOKENS_PER_MTOK)
+        growth = _new(Growth, (call.model, least_nanos, most_nanos))
+        offers = _new(Terms, (whole_nanos, whole_nanos, input_nanos, False, growth)), last
+    else:  # the whole; what is left, with the output limited; the last money
+        whole = _new(Terms, (whole_nanos, whole_nanos, input_nanos, False, None))
+        offers = whole, _new(Terms, (whole_nanos, least_nanos, input_nanos, False, None)), last
+    return Quote(offers, plain_nanos, rate, most, slice_tokens, input_tokens, is_ours, price.reasons)
 
 
 def media_bound(
@@ -173,20 +180,6 @@ def media_bound(
     return tokens, nanos
 
 
-def output_bounds(call: Call, price: Price, settings: Settings) -> tuple[int | None, int]:
-    """(the most output tokens there can be, None where nobody says; how many are held for at first)."""
-    if not call.dialect.has_output:
-        return None, 0
-    limit = price.max_output_tokens if call.output_limit is None else max(call.output_limit, LIMIT_FLOOR)
-    if not call.stream:
-        most = (limit or settings.output_tokens_default_max) * call.choices
-        return most, most
-    slice_tokens = settings.slice_output_tokens * call.choices
-    if limit is None:
-        return None, slice_tokens
-    return limit * call.choices, min(slice_tokens, limit * call.choices)
-
-
 FREE: Final = Quote(
     offers=(Terms(0, 0, 0),),
     plain_input_nanos=0,
@@ -197,31 +190,6 @@ FREE: Final = Quote(
     limit_is_ours=False,
     reasons=False,
 )
-
-
-def offers(input_nanos: int, plain_nanos: int, rate: int, tokens: int, useful: int) -> tuple[Terms, ...]:
-    """Of a call that cannot be stopped midway: the whole; what is left, with the output limited; the last money."""
-    whole_nanos = input_nanos - (-tokens * rate // TOKENS_PER_MTOK)
-    useful_nanos = -(-useful * rate // TOKENS_PER_MTOK)
-    return (
-        _new(Terms, (whole_nanos, whole_nanos, input_nanos, False, None)),
-        _new(Terms, (whole_nanos, min(input_nanos + useful_nanos, whole_nanos), input_nanos, False, None)),
-        _new(Terms, (whole_nanos, min(plain_nanos + useful_nanos, whole_nanos), plain_nanos, True, None)),
-    )
-
-
-def stream_offers(
-    input_nanos: int, plain_nanos: int, rate: int, tokens: int, useful: int, most: int | None, kind: str
-) -> tuple[Terms, ...]:
-    """Of a stream: the first slice, which grows with it; the last money. `most`: output tokens by its limit."""
-    whole_nanos = input_nanos - (-tokens * rate // TOKENS_PER_MTOK)
-    useful_nanos = -(-useful * rate // TOKENS_PER_MTOK)
-    most_nanos = None if most is None else input_nanos - (-most * rate // TOKENS_PER_MTOK)
-    growth = _new(Growth, (kind, min(input_nanos + useful_nanos, whole_nanos), most_nanos))
-    return (
-        _new(Terms, (whole_nanos, whole_nanos, input_nanos, False, growth)),
-        _new(Terms, (whole_nanos, min(plain_nanos + useful_nanos, whole_nanos), plain_nanos, True, None)),
-    )
 
 
 def field_of(part: str) -> str:

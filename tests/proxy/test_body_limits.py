@@ -111,3 +111,11 @@ def test_the_user_of_anthropics_metadata_is_replaced_and_not_refused() -> None:
     for name in ("USER_ID", "tags"):
         with pytest.raises(RequestInvalid):
             check_metadata({name: "me"}, anthropic=True)
+
+
+@pytest.mark.parametrize("offset", range(8))
+def test_an_integer_past_64_bits_is_refused_wherever_it_stands(offset: int) -> None:
+    for number in (b"9223372036854775808", b"-9223372036854775809", b"18446744073709551616"):
+        with pytest.raises(RequestInvalid):
+            parse_object(b'{"%b":%b}' % (b"x" * offset, number))
+    assert parse_object(b'{"%b":9223372036854775807}' % (b"x" * offset))

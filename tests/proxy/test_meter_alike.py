@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rabbitgw.proxy.meter.alike import Alike
+from rabbitgw.proxy.meter.alike import Alike, rest_of
 from rabbitgw.proxy.meter.anthropic_messages import AnthropicMessages
 from rabbitgw.proxy.meter.openai_chat import OpenAIChat
 from rabbitgw.proxy.meter.openai_responses import OpenAIResponses
@@ -85,6 +85,12 @@ READERS = st.sampled_from(
 )
 
 
+def looks_alike(alike: Alike, piece: bytes) -> bool:
+    """What StreamReader asks of a piece before it calls."""
+    rest = rest_of(piece, alike.size) if piece.startswith(alike.start) else None
+    return rest is not None and rest.end() == len(piece)
+
+
 @settings(max_examples=1500)
 @given(READERS, st.data())
 def test_nothing_is_taken_for_text_that_a_look_at_it_alone_would_not_be(
@@ -97,6 +103,8 @@ def test_nothing_is_taken_for_text_that_a_look_at_it_alone_would_not_be(
         alike.learn(learnt)
     piece = b"".join(data.draw(st.lists(events, min_size=1, max_size=3)))
     assert alike.events(piece) in (0, reader.passes(piece))
+    if looks_alike(alike, piece):
+        assert alike.events(piece) == 1
 
 
 @pytest.mark.parametrize("around", [*SURROUNDINGS, *NUMBERED[:2], *BLOCKS])
@@ -108,6 +116,9 @@ def test_an_event_is_like_the_one_learnt_whatever_its_text(around: tuple[bytes, 
     for text in (b"", b"one", rb"two \"quoted\" \\", "世🌍\u2028".encode(), b"x" * 5000):
         assert alike.events(before + text + after) == 1
         assert alike.events((before + text + after) * 3) == 3
+        assert looks_alike(alike, before + text + after) == (b"sequence_number" not in before)
+        assert not looks_alike(alike, (before + text + after) * 3)
+        assert not looks_alike(Alike(), b"\0" + text + after)
     for other in (before, b"", before + after[:-1], before + b"one" + after + b"\n", before + b"\n" + after):
         assert alike.events(other) == 0
 

@@ -67,7 +67,8 @@ def read_chat(call: Call) -> None:
     if not isinstance(messages, list) or not messages:
         raise RequestInvalid("messages: a non-empty list is required", field="messages")
     if _RARE.isdisjoint(body):
-        call.output_limit = output_limit(call)
+        if "max_tokens" in body or "max_completion_tokens" in body:
+            call.output_limit = output_limit(call)
     else:
         _read_rare(call)
     for message in messages:

@@ -35,6 +35,9 @@ LONG_CACHE: Final = re.compile(rb'"(?:t|\\u0074){2}(?:l|\\u006[cC])"')  # a memb
 # Every digit becomes a 0: a run of them is then found by a plain search, fifteen times as fast as by a pattern.
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 _MANY_DIGITS: Final = b"0" * 19
+# So many digits hold three of each sixth byte, one behind the other: a sixth of the bytes tells of most bodies.
+_STRIDE: Final = 6
+_STRIDE_DIGITS: Final = b"0" * (len(_MANY_DIGITS) // _STRIDE)
 INT64_MAX: Final = 2**63 - 1
 SHAPES: Final[dict[str, Shape]] = {
     CHAT.name: CHAT_BODY,
@@ -93,7 +96,11 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if opened > DEPTH_MAX and is_too_deep(body):
         raise RequestInvalid(f"the body is nested more than {DEPTH_MAX} levels deep")
     # orjson reads an integer past 64 bits as a float; refuse it rather than send another number on
-    if _MANY_DIGITS in raw.translate(_DIGITS) and has_huge_number(body):
+    if (
+        _STRIDE_DIGITS in raw[::_STRIDE].translate(_DIGITS)
+        and _MANY_DIGITS in raw.translate(_DIGITS)
+        and has_huge_number(body)
+    ):
         raise RequestInvalid("the body holds an integer past 64 bits")
     return body
 

@@ -34,4 +34,7 @@ def mark_openai(call: Call, user: str, request_id: str) -> None:
     """`user` is who upstream counts for; our id stands in the metadata, beside what the caller put there."""
     body = call.body
     body["user"] = user
-    body["metadata"] = {**(body.get("metadata") or {}), "rabbitgw_request_id": request_id}
+    known = body.get("metadata")
+    body["metadata"] = (
+        {**known, "rabbitgw_request_id": request_id} if known else {"rabbitgw_request_id": request_id}
+    )

@@ -9,6 +9,7 @@ wherever they stand; that `obfuscation` is padding; and `sequence_number` and `l
 from __future__ import annotations
 
 import re
+import sys
 from typing import Final
 
 _STRING: Final = rb'[^"\\\r\n]*+(?:\\[^\r\n][^"\\\r\n]*+)*+"'  # the rest of one, behind its quote
@@ -20,8 +21,9 @@ _MEMBER: Final = (
 _REST: Final = _STRING + rb'[\]}]*+(?:,"(?:' + _MEMBER + rb")[\]}]*+)*+\n\n"
 _TEXT: Final = re.compile(rb':"(?=' + _REST + rb"\Z)")
 _NUMBER: Final = re.compile(rb'(?<=[{,]"sequence_number":)[0-9]++')
-_rest_of: Final = re.compile(_REST).match
+rest_of: Final = re.compile(_REST).match
 _digits_of: Final = re.compile(rb"[0-9]++").match
+_NOWHERE: Final = sys.maxsize  # past the end of any piece: nothing goes on from there
 _LEARNT_MAX: Final = 16  # of one stream; where no two events are alike it would be lost labour
 _LEARNT_BYTES_MAX: Final = 2048  # of one made to be searched slowly
 
@@ -30,9 +32,11 @@ class Alike:
     """Remembers how the last event began that was learnt.
 
     unlike: what sets an event apart, even if it stands in its text.
+    start, size: of the event learnt, where it has no number and nothing sets it apart: a piece that starts so, and goes
+    on to its end as `rest_of` has it, is one event like it. Shown so that StreamReader need not call for each chunk.
     """
 
-    __slots__ = ("_left", "_middle", "_size", "_start", "_unlike")
+    __slots__ = ("_left", "_middle", "_size", "_start", "_unlike", "size", "start")
 
     def __init__(self, unlike: bytes = b"") -> None:
         self._unlike = unlike
@@ -40,6 +44,8 @@ class Alike:
         self._size = 0
         self._middle = b""  # behind its number, up to its text
         self._left = _LEARNT_MAX
+        self.start = b"\0"
+        self.size = _NOWHERE
 
     def events(self, piece: bytes) -> int:
         """How many events like that one `piece` is; 0 if it is anything else."""
@@ -53,7 +59,7 @@ class Alike:
                 if number is None or not piece.startswith(self._middle, number.end()):
                     return 0
                 at = number.end() + len(self._middle)
-            rest = _rest_of(piece, at)
+            rest = rest_of(piece, at)
             if rest is None:
                 return 0
             events += 1
@@ -74,3 +80,5 @@ class Alike:
         self._start = piece[: text.end() if number is None else number.start()]
         self._middle = b"" if number is None else piece[number.end() : text.end()]
         self._size = len(self._start)
+        plain = number is None and not self._unlike
+        self.start, self.size = (self._start, self._size) if plain else (b"\0", _NOWHERE)

@@ -32,8 +32,7 @@ _COUNTS: Final = (*_INPUT_COUNTS, "output_tokens")
 class AnthropicMessages(Reader):
     dialect: ClassVar[str] = "anthropic-messages"
 
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(choices)
+    def __init__(self) -> None:
         self._stated: Object = {}
 
     def passes(self, piece: bytes) -> int:

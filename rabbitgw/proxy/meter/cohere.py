@@ -17,9 +17,7 @@ from rabbitgw.proxy.meter.reading import Kind, Reader
 class Cohere(Reader):
     dialect: ClassVar[str] = "cohere-chat"
 
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(choices)
-        self._stated: Object | None = None
+    _stated: Object | None = None
 
     def may_end(self, name: bytes, data: bytes, *, large: bool) -> bool:
         return large or b"message-end" in name + data or data.startswith(b"[DONE]")

@@ -39,7 +39,10 @@ def reader_of(dialect: str, choices: int = 1) -> Reader:
 
     Raises: ValueError for a name that is not in DIALECTS.
     """
-    reader = _READERS.get(dialect)
-    if reader is None:
+    kind = _READERS.get(dialect)
+    if kind is None:
         raise ValueError(f"no meter for the dialect {dialect!r}; known: {', '.join(sorted(DIALECTS))}")
-    return reader(choices)
+    reader = kind()
+    if choices != 1:
+        reader.choices = choices
+    return reader

@@ -18,9 +18,7 @@ from rabbitgw.proxy.meter.reading import Kind, Reader
 class Gemini(Reader):
     dialect: ClassVar[str] = "gemini"
 
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(choices)
-        self._stated: Object | None = None
+    _stated: Object | None = None
 
     def may_end(self, name: bytes, data: bytes, *, large: bool) -> bool:
         del name

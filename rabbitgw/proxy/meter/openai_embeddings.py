@@ -17,9 +17,7 @@ class OpenAIEmbeddings(Reader):
     dialect: ClassVar[str] = "openai-embeddings"
     body_bytes_per_token: ClassVar[int] = 0
 
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(choices)
-        self._stated: Object | None = None
+    _stated: Object | None = None
 
     def take_body(self, document: Any) -> None:
         super().take_body(document)

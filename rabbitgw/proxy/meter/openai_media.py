@@ -23,8 +23,7 @@ class OpenAIImages(Reader):
     dialect: ClassVar[str] = "openai-images"
     body_bytes_per_token: ClassVar[int] = 1000
 
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(choices)
+    def __init__(self) -> None:
         self._parts: list[Usage] = []  # one per statement: the body's, or one per image of a stream
         self._shares: list[tuple[str, Usage]] = []
 
@@ -91,9 +90,7 @@ class OpenAIImages(Reader):
 class _Audio(Reader):
     """What transcriptions and speech share: a closing `*.done` event with usage."""
 
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(choices)
-        self._stated: Object | None = None
+    _stated: Object | None = None
 
     def may_end(self, name: bytes, data: bytes, *, large: bool) -> bool:
         return large or b".done" in name + data or data.startswith(b"[DONE]")

@@ -42,9 +42,9 @@ class OpenAIResponses(Reader):
     dialect: ClassVar[str] = "openai-responses"
     unlike: ClassVar[bytes | None] = b"audio"
 
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(choices)
-        self._stated: Object | None = None
+    _stated: Object | None = None
+
+    def __init__(self) -> None:
         self._tool_usage: Object = {}
         self._calls: dict[str, str] = {}  # item id -> what it is billed as
 

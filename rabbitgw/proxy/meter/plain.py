@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import orjson
+
 from rabbitgw.proxy.meter.dialects import reader_of
 from rabbitgw.proxy.meter.estimate import OutputSample
 from rabbitgw.proxy.meter.numbers import parse
@@ -60,7 +62,10 @@ class PlainReader(Stated):
         if self._shrinker is not None:
             document = parse(self._shrinker.end())
         elif self._is_json:
-            document = parse(self._body)
+            try:
+                document = orjson.loads(self._body)  # nearly always
+            except orjson.JSONDecodeError:
+                document = parse(self._body)
         if document is not None:
             self._reader.take_body(document)
         if self._shrinker is not None or (document is None and self.size > 0):

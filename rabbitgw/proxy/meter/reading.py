@@ -44,6 +44,7 @@ class Reader:
     # Of one call, and of the class until it is found otherwise: most of them never are, and each store costs time.
     model: str | None = None
     tier: str | None = None
+    choices: int = 1  # answers asked for (`n`)
     error: Object | None = None
     finish_seen: bool = False
     delivered_any: bool = False
@@ -52,9 +53,6 @@ class Reader:
     images: int = 0
     _named: bool = False  # the first events, which name the model, are read
     _tries: int = 0
-
-    def __init__(self, choices: int = 1) -> None:
-        self.choices = choices  # answers asked for (`n`)
 
     # What the transports ask
 

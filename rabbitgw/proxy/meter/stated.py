@@ -28,7 +28,7 @@ class Stated:
         return None if self._is_zero(usage) else usage
 
     def whole_usage(self) -> Usage | None:
-        """`usage`, if input and output were stated, are not zero, and no error was; one call for what five would tell."""
+        """`usage`, if input and output were stated, are not zero, and no error was: one call for five."""
         reader = self._reader
         if reader.error is None and reader.input_stated and reader.output_stated:
             usage = reader.usage()
