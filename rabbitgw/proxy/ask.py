@@ -61,3 +61,9 @@ def ids(ask: Ask) -> Headers:
         (b"request-id", shown),
         (b"x-rabbitgw-request-id", ask.request_id.encode()),
     ]
+
+
+def id_lines(ask: Ask) -> bytes:
+    """The same, ready to be sent: three headers that an answer needs not format one by one."""
+    shown = ask.shown_id
+    return f"x-request-id: {shown}\r\nrequest-id: {shown}\r\nx-rabbitgw-request-id: {ask.request_id}\r\n".encode()

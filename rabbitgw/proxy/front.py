@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -66,13 +67,14 @@ class Front:
         self._service = service
         self._inner = inner
         self._loop = asyncio.get_running_loop()
-        self._live: set[Answer] = set()  # whose requests run
-        self._hands = Hands(self._serve)
+        self._hands = Hands(service.serve, self._over)  # calls
+        self._tasks: set[asyncio.Task[None]] = set()  # of all else; the loop keeps none alive by itself
         self._none_runs: asyncio.Event | None = None  # while somebody waits for that
         self._unflushed: list[Answer] = []
         self._timer: asyncio.TimerHandle | None = None
         self.connections: set[Connection] = set()
         self.requests = 0  # that came so far, for who wants to know whether any still come
+        self._ended = 0  # of them
         self.draining = False
         self.ticks = 0
         settings = service.settings
@@ -93,7 +95,7 @@ class Front:
 
     @property
     def running(self) -> int:
-        return len(self._live)
+        return self.requests - self._ended
 
     def connect(self) -> Connection:
         return Connection(self)
@@ -114,11 +116,14 @@ class Front:
         self._unflushed.append(answer)
 
     def begin_again(self, call: Known, answer: Answer, body: bytes | Body) -> None:
+        if isinstance(body, bytes):
+            ask = Ask(call.dialect, call.request_id, call.secret, no_body, call.forwarded, body)
+        else:
+            ask = Ask(call.dialect, call.request_id, call.secret, body.read, call.forwarded)
         self.requests += 1
-        self._call(call, answer, body)
+        self._hands.give(ask, answer)
 
     def begin(self, head: Head, answer: Answer, body: bytes | Body) -> Known | None:
-        self.requests += 1
         place = place_of(head.target)
         if place.kind == "side":
             self._begin_side(head, answer, body)
@@ -129,7 +134,7 @@ class Front:
             _check_expect(head)
             if place.kind == "call":
                 call = _known(dialect, place, head, heard)
-                self._call(call, answer, body)
+                self.begin_again(call, answer, body)
                 return call
             if place.kind == "models":
                 self._models(dialect, place, head, heard, answer)
@@ -137,8 +142,9 @@ class Front:
             # a path of a provider's API that has no price: refused, not passed free
             raise RouteNotPriced(f"{shown(place.path)} is not sold here: it has no price")
         except CallerError as error:
+            self.requests += 1
             self._service.refuse(Ask(dialect, heard.request_id), answer, error)
-            answer.over()
+            self._over(answer)
             return None
 
     def refuse_head(self, refused: HeadRefused, answer: Answer) -> None:
@@ -152,31 +158,12 @@ class Front:
 
     # -- serving --
 
-    def _call(self, call: Known, answer: Answer, body: bytes | Body) -> None:
-        if isinstance(body, bytes):
-            ask = Ask(call.dialect, call.request_id, call.secret, no_body, call.forwarded, body=body)
-        else:
-            ask = Ask(call.dialect, call.request_id, call.secret, body.read, call.forwarded)
-        self._live.add(answer)
-        self._hands.give((ask, answer))
-
-    async def _serve(self, job: tuple[Ask, Answer]) -> None:
-        """The money of a call outlives its client: nothing here ends with the connection."""
-        ask, answer = job
-        try:
-            await self._service.serve(ask, answer)
-        except Exception as error:
-            telemetry.error("request_failed", exc=error, request_id=ask.request_id)
-        finally:
-            self._over(answer)
-
     def _models(self, dialect: Dialect, place: Place, head: Head, heard: Heard, answer: Answer) -> None:
         _check_method(head, place, "GET")
         ask = Ask(dialect, heard.request_id, heard.credential())
         if heard.fault is not None:
             raise heard.fault
-        self._live.add(answer)
-        answer.task = self._loop.create_task(self._list(ask, answer, place.model))
+        self._run(self._list(ask, answer, place.model))
 
     async def _list(self, ask: Ask, answer: Answer, only: str | None) -> None:
         try:
@@ -188,11 +175,11 @@ class Front:
         try:
             _check_expect(head)
         except CallerError as error:
+            self.requests += 1
             _refuse_side(answer, head, error)
-            answer.over()
+            self._over(answer)
             return
-        self._live.add(answer)
-        answer.task = self._loop.create_task(self._side(head, answer, body))
+        self._run(self._side(head, answer, body))
 
     async def _side(self, head: Head, answer: Answer, body: bytes | Body) -> None:
         limit = min(BODY_BYTES_MAX, self.limits.body_bytes_max)
@@ -211,10 +198,16 @@ class Front:
         finally:
             self._over(answer)
 
+    def _run(self, serving: Coroutine[Any, Any, None]) -> None:
+        self.requests += 1
+        task = self._loop.create_task(serving)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _over(self, answer: Answer) -> None:
-        self._live.discard(answer)
-        answer.over()
-        if self._none_runs is not None and not self._live:
+        self._ended += 1
+        answer.wire.ended(answer)
+        if self._none_runs is not None and not self.running:
             self._none_runs.set()
 
     def _shape(self, place: Place, heard: Heard) -> Dialect:
@@ -227,7 +220,8 @@ class Front:
     def _flush(self) -> None:
         unflushed, self._unflushed = self._unflushed, []
         for answer in unflushed:
-            answer.flush()
+            if not answer.held_back:  # as those are that came whole in this turn
+                answer.flush()
 
     def _tick(self) -> None:
         self.ticks += 1
@@ -243,7 +237,9 @@ class Front:
         Connections that are open may still bring requests: from now on each answer says that it is the last on its own.
         """
         self.draining = True
-        if not self._live or timeout_s <= 0:
+        for connection in self.connections:
+            connection.may_be_last = True
+        if not self.running or timeout_s <= 0:
             return
         self._none_runs = asyncio.Event()
         with suppress(TimeoutError):
@@ -253,10 +249,9 @@ class Front:
 
     async def close(self) -> None:
         """Close every connection; one whose client does not take the rest of its answer is cut off in the end."""
-        tasks = [answer.task for answer in self._live if answer.task is not None]
-        for task in tasks:
+        for task in tuple(self._tasks):
             task.cancel()
-        await asyncio.gather(*tasks, self._hands.close(), return_exceptions=True)
+        await asyncio.gather(*self._tasks, self._hands.close(), return_exceptions=True)
         for connection in tuple(self.connections):
             connection.close()
         with suppress(TimeoutError):

@@ -10,44 +10,58 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
+from rabbitgw import telemetry
+from rabbitgw.proxy.ask import Ask
+
 IDLE_MAX: Final = 256  # that wait for work, at 3 KiB each; a crowd that has passed leaves no more behind
 
-Job = TypeVar("Job")
+Asker = TypeVar("Asker")
 
 
-class Hands(Generic[Job]):
-    """`serve` does one job. It must not raise."""
+class Hands(Generic[Asker]):
+    """`serve` serves one call; `over` is called behind it, however it ended, and must not raise.
 
-    __slots__ = ("_all", "_idle", "_loop", "_serve")
+    The money of a call outlives its client: nothing here ends with a connection.
+    """
 
-    def __init__(self, serve: Callable[[Job], Awaitable[None]]) -> None:
+    __slots__ = ("_all", "_idle", "_loop", "_over", "_serve")
+
+    def __init__(self, serve: Callable[[Ask, Asker], Awaitable[None]], over: Callable[[Asker], None]) -> None:
         self._serve = serve
+        self._over = over
         self._loop = asyncio.get_running_loop()
         self._all: set[asyncio.Task[None]] = set()  # the loop keeps none alive by itself
-        self._idle: list[asyncio.Future[Job]] = []  # by which each waits
+        self._idle: list[asyncio.Future[tuple[Ask, Asker]]] = []  # by which each waits
 
-    def give(self, job: Job) -> None:
-        """Have a job done, begun in the loop's next turn."""
+    def give(self, ask: Ask, asker: Asker) -> None:
+        """Have a call served, begun in the loop's next turn."""
         idle = self._idle
         while idle:
             waiter = idle.pop()
             if not waiter.done():  # its task was cancelled
-                waiter.set_result(job)
+                waiter.set_result((ask, asker))
                 return
-        task = self._loop.create_task(self._work(job))
+        task = self._loop.create_task(self._work((ask, asker)))
         self._all.add(task)
         task.add_done_callback(self._all.discard)
 
-    async def _work(self, job: Job | None) -> None:
-        serve, idle, loop = self._serve, self._idle, self._loop
-        while job is not None:
-            await serve(job)
-            job = None
-            if len(idle) < IDLE_MAX:
-                waiter: asyncio.Future[Job] = loop.create_future()
-                idle.append(waiter)
-                job = await waiter
-                del waiter  # which knows the job
+    async def _work(self, call: tuple[Ask, Asker]) -> None:
+        serve, over, idle, loop = self._serve, self._over, self._idle, self._loop
+        while True:
+            ask, asker = call
+            try:
+                await serve(ask, asker)
+            except Exception as error:
+                telemetry.error("request_failed", exc=error, request_id=ask.request_id)
+            finally:
+                over(asker)
+            if len(idle) >= IDLE_MAX:
+                return
+            del call, ask, asker  # nothing is kept while it waits
+            waiter: asyncio.Future[tuple[Ask, Asker]] = loop.create_future()
+            idle.append(waiter)
+            call = await waiter
+            del waiter  # which knows the call
 
     async def close(self) -> None:
         """Cancel all that work or wait."""

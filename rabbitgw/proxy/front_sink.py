@@ -27,14 +27,14 @@ class Wire(Protocol):
     """What an answer asks of the connection that carries it."""
 
     transport: asyncio.Transport
+    write: Callable[[bytes], None]  # the transport's
+    flush_later: Callable[[Answer], None]  # call `flush` at the end of the loop's turn
     write_paused: bool
     half_closed: bool
+    may_be_last: bool  # worth asking `is_last`
 
     def is_last(self) -> bool:
         """No further request can be or is to be read here."""
-
-    def flush_later(self, answer: Answer) -> None:
-        """Call `flush` at the end of the loop's turn."""
 
     def touch(self) -> None:
         """Something was written to a client that has closed its half."""
@@ -54,14 +54,15 @@ class Answer:
     waits for the end: a write to a socket costs as much as all else that is done to a small answer (10-20 us)."""
 
     __slots__ = (
-        "_chunked", "_flowing", "_head_only", "_held_back", "_modern", "_on_drained", "_on_lost", "_waiting", "_wire",
-        "_write", "ended", "full", "keep_alive", "lost", "started", "task",
+        "_chunked", "_flowing", "_head_only", "_modern", "_waiting", "ended", "full", "held_back", "keep_alive", "lost",
+        "on_drained", "on_lost", "started", "wire",
     )  # fmt: skip
 
-    def __init__(self, wire: Wire, *, modern: bool, keep_alive: bool, head_only: bool = False) -> None:
+    def __init__(
+        self, wire: Wire, modern: bool = True, keep_alive: bool = True, head_only: bool = False
+    ) -> None:
         """modern: HTTP/1.1. head_only: to a HEAD."""
-        self._wire = wire
-        self._write = wire.transport.write
+        self.wire = wire
         self._modern = modern
         self._head_only = head_only
         self.keep_alive = keep_alive
@@ -69,84 +70,96 @@ class Answer:
         self.started = False
         self.full = wire.write_paused
         self.ended = False
-        self.task: asyncio.Task[None] | None = None  # the loop keeps none alive by itself
         self._chunked = False
         self._flowing = False  # chunks go straight to the transport: nothing waits or is held back
-        self._held_back = False
-        self._waiting: list[bytes] = []
-        self._on_lost: Callable[[], None] | None = None
-        self._on_drained: Callable[[], None] | None = None
+        self.held_back = False
+        self._waiting = b""
+        self.on_lost: Callable[[], None] | None = None
+        self.on_drained: Callable[[], None] | None = None
 
     # -- Client of relay.py --
 
     def bind(self, on_drained: Callable[[], None], on_lost: Callable[[], None]) -> None:
         """Who is told when a slow client caught up, and when the client is gone."""
-        self._on_drained = on_drained
-        self._on_lost = on_lost
+        self.on_drained = on_drained
+        self.on_lost = on_lost
         if self.lost:
             on_lost()
 
-    def start(self, status: int, headers: Headers, *, length: int | None) -> None:
+    def start(self, status: int, headers: Headers, *, length: int | None, lines: bytes = b"") -> None:
         self.started = True
         if self.lost or self.ended:
             return
-        if self._wire.is_last():
+        wire = self.wire
+        if wire.may_be_last and wire.is_last():
             self.keep_alive = False
         if status in _BODYLESS:
             self._head_only = True
-            framing = b""
+            framing = b"\r\n"
         elif length is not None:
-            framing = b"content-length: %d\r\n" % length
+            framing = b"content-length: %d\r\n\r\n" % length
         elif not self._modern:  # the end of the connection is the end of the body
             self.keep_alive = False
-            framing = b""
+            framing = b"\r\n"
         else:
             self._chunked = not self._head_only
-            framing = b"transfer-encoding: chunked\r\n"
-        head = b"%b%b%b%b\r\n" % (
-            _REASONS.get(status) or b"HTTP/1.1 %d Status\r\n" % status,
-            b"".join([b"%b: %b\r\n" % header for header in headers]),
-            framing,
-            b"" if self.keep_alive else b"connection: close\r\n",
+            framing = b"transfer-encoding: chunked\r\n\r\n"
+        if not self.keep_alive:
+            framing = b"connection: close\r\n" + framing
+        head = [b"%b: %b\r\n" % header for header in headers]
+        self._waiting = b"".join(
+            (_REASONS.get(status) or b"HTTP/1.1 %d Status\r\n" % status, *head, lines, framing)
         )
-        self._waiting = [head]
-        self._wire.flush_later(self)
+        wire.flush_later(self)
 
     def write(self, data: bytes) -> None:
+        if not data:  # as a chunk, no bytes would mark the end of the body
+            return
         if self._flowing:
-            if data:  # as a chunk, no bytes would mark the end of the body
-                try:
-                    self._write(b"%x\r\n%b\r\n" % (len(data), data))
-                except GONE:
-                    self._wire.abort()
-        elif data:
-            self._write_waiting(data)
+            try:
+                self.wire.write(b"%x\r\n%b\r\n" % (len(data), data))
+            except GONE:
+                self.wire.abort()
+            return
+        if self.ended or self.lost or self._head_only:
+            return
+        piece = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+        if self.held_back:
+            self._waiting += piece
+        elif self._waiting:
+            self._waiting += piece
+            if self._chunked or len(piece) > WAITING_BYTES_MAX:
+                self.flush()
+        else:
+            self._send(piece)
 
     def hold_back(self) -> None:
         """What is written from now on, and what still waits, leaves with the end of the body."""
-        self._held_back = True
+        self.held_back = True
         self._flowing = False
 
     def finish(self, last: bytes = b"") -> None:
         if self.ended or self.lost:
             self.ended = True
             return
-        self._held_back = True  # all that still comes is one write
-        self._flowing = False
-        if last:
-            self._write_waiting(last)
-        if self._chunked:
-            self._waiting.append(b"0\r\n\r\n")
         self.ended = True
-        self._send_waiting()
+        self._flowing = False
+        data = self._waiting  # all that still comes is one write
+        if self._chunked:
+            data += b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n"
+        elif last and not self._head_only:
+            data += last
+        if data:
+            self._waiting = b""
+            self._send(data)
 
     def cut(self) -> None:
         if not self.ended:
             self.ended = True
             self.keep_alive = self._flowing = False
-            self._waiting.clear()
+            self._waiting = b""
             if not self.lost:
-                self._wire.cut()
+                self.wire.cut()
 
     # -- what the connection and the front call --
 
@@ -157,9 +170,10 @@ class Answer:
 
     def flush(self) -> None:
         """The loop's turn ends."""
-        if self._waiting and not self._held_back and not self.lost:
-            self._send_waiting()
-            self._flowing = self._chunked and not self.ended and not self._wire.half_closed
+        if self._waiting and not self.held_back and not self.lost:
+            data, self._waiting = self._waiting, b""
+            self._send(data)
+            self._flowing = self._chunked and not self.ended and not self.wire.half_closed
 
     def slow_down(self) -> None:
         """From now on each write is to be noted: the client has closed its half, and its silence counts."""
@@ -170,52 +184,23 @@ class Answer:
 
     def drained(self) -> None:
         self.full = False
-        if self._on_drained is not None:
-            self._on_drained()
+        if self.on_drained is not None:
+            self.on_drained()
 
     def leave(self) -> None:
         """The client is gone."""
         if not self.lost:
             self.lost = True
             self.full = self._flowing = False
-            self._waiting.clear()
-            if self._on_lost is not None:
-                self._on_lost()
+            self._waiting = b""
+            if self.on_lost is not None:
+                self.on_lost()
             self.drained()  # who reads upstream to its end all the same need not wait for anybody
-
-    def over(self) -> None:
-        """Whoever served the request is done."""
-        self._wire.ended(self)
-
-    def let_go(self) -> None:
-        """The request is over: nothing keeps its relay, which knows this answer, alive."""
-        self._on_drained = self._on_lost = self.task = None
-
-    # -- writing --
-
-    def _write_waiting(self, data: bytes) -> None:
-        if self.ended or self.lost or self._head_only:
-            return
-        piece = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
-        if self._held_back:
-            self._waiting.append(piece)
-        elif self._waiting:
-            self._waiting.append(piece)
-            if self._chunked or len(piece) > WAITING_BYTES_MAX:
-                self.flush()
-        else:
-            self._send(piece)
-
-    def _send_waiting(self) -> None:
-        data = b"".join(self._waiting)
-        self._waiting.clear()
-        if data:
-            self._send(data)
 
     def _send(self, data: bytes) -> None:
         try:
-            self._write(data)
+            self.wire.write(data)
         except GONE:
-            self._wire.abort()
-        if self._wire.half_closed:
-            self._wire.touch()
+            self.wire.abort()
+        if self.wire.half_closed:
+            self.wire.touch()

@@ -15,6 +15,7 @@ Rules that would surprise:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
 from rabbitgw.errors import CallerError, RequestInvalid
@@ -52,13 +53,16 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_answer", "_at_rest", "_body", "_buffer", "_deaf_bytes", "_memo", "_owner", "_read_paused",
-        "_scanned", "_since", "_unsent_bytes", "_unsent_since", "closed", "half_closed", "transport", "write_paused",
+        "_scanned", "_since", "_unsent_bytes", "_unsent_since", "closed", "flush_later", "half_closed", "may_be_last",
+        "transport", "write", "write_paused",
     )  # fmt: skip
 
     transport: asyncio.Transport
+    write: Callable[[bytes], None]
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
+        self.flush_later: Callable[[Answer], None] = owner.flush_later
         self._answer: Answer | None = None
         self._body: Body | None = None  # still coming: of the request that is answered, or of the one before
         self._buffer = b""  # come and not begun
@@ -71,13 +75,16 @@ class Connection(asyncio.Protocol):
         self._since = 0  # tick of the last event that counts against a span
         self._unsent_bytes = self._unsent_since = 0
         self.write_paused = self.half_closed = False
+        self.may_be_last = True  # True from the first event on after which `is_last` could say so
         self.closed = True  # until it is made
 
     # -- from the transport --
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.write = self.transport.write
         self.closed = False
+        self.may_be_last = self._owner.draining
         self._since = self._owner.ticks
         self._owner.opened(self)
 
@@ -89,7 +96,18 @@ class Connection(asyncio.Protocol):
                 if data.startswith(prefix):
                     end = data.find(suffix, begin + 1, begin + reach)
                     if end > 0 and (digits := data[begin:end]).isdigit():
-                        self._begin_again(call, int(digits), data, end + suffix_bytes)
+                        # the same head again, but for the length: the way of nearly every request
+                        self._at_rest = False
+                        answer = self._answer = Answer(self)
+                        length = int(digits)
+                        body: bytes | Body = data[end + suffix_bytes :]
+                        if (
+                            len(data) - end - suffix_bytes != length
+                            or length > self._owner.limits.body_bytes_max
+                        ):
+                            self._buffer = data[end + suffix_bytes :]
+                            body = self._take_body(Counted(length), expects_continue=False)
+                        self._owner.begin_again(call, answer, body)
                         return
             self._at_rest = False
             self._since = self._owner.ticks
@@ -110,7 +128,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Returns whether the connection is to stay open for an answer."""
-        self.half_closed = True
+        self.half_closed = self.may_be_last = True
         if self._body is not None:  # it will never be whole
             self._client_left()
             return False
@@ -139,17 +157,6 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     # -- requests --
-
-    def _begin_again(self, call: Any, length: int, data: bytes, at: int) -> None:
-        """The same head again, but for the length: the way of nearly every request."""
-        self._at_rest = False
-        owner = self._owner
-        answer = self._answer = Answer(self, modern=True, keep_alive=True)
-        if len(data) - at == length <= owner.limits.body_bytes_max:
-            owner.begin_again(call, answer, data[at:])
-        else:
-            self._buffer = data[at:]
-            owner.begin_again(call, answer, self._take_body(Counted(length), expects_continue=False))
 
     def _advance(self) -> None:
         """Begin what has come, request by request, as long as each is answered at once."""
@@ -203,9 +210,7 @@ class Connection(asyncio.Protocol):
                 self._resume_reading()
 
     def _begin(self, raw: bytes, head: Head) -> None:
-        answer = self._answer = Answer(
-            self, modern=head.modern, keep_alive=head.keep_alive, head_only=head.method == b"HEAD"
-        )
+        answer = self._answer = Answer(self, head.modern, head.keep_alive, head.method == b"HEAD")
         length = head.length or 0
         body: bytes | Body
         if head.chunked:
@@ -224,14 +229,14 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refused: HeadRefused) -> None:
         self._buffer = b""
-        answer = self._answer = Answer(self, modern=True, keep_alive=False)
+        answer = self._answer = Answer(self, keep_alive=False)
         self._deaf_bytes = DROPPED_BYTES_MAX  # nothing more is parsed
         self._owner.refuse_head(refused, answer)
         self.ended(answer)
 
     def ended(self, answer: Answer) -> None:
         """The request is over. Its answer is as whole as it will ever be, or the client is gone."""
-        answer.let_go()
+        answer.on_drained = answer.on_lost = None  # nothing keeps its relay, which knows the answer, alive
         if not answer.ended:
             answer.cut()
         self._answer = None
@@ -282,6 +287,7 @@ class Connection(asyncio.Protocol):
     def _take_body(self, framing: Counted | Chunked, *, expects_continue: bool) -> Body:
         """A body that is not here as a whole, or is too large."""
         limit = self._owner.limits.body_bytes_max
+        self.may_be_last = True
         body = self._body = Body(framing, self, limit, expects_continue=expects_continue)
         data, self._buffer = self._buffer, b""
         if data:
@@ -324,9 +330,6 @@ class Connection(asyncio.Protocol):
             or (body is not None and not body.may_be_passed_over)
             or (self.half_closed and not self._buffer)
         )
-
-    def flush_later(self, answer: Answer) -> None:
-        self._owner.flush_later(answer)
 
     def touch(self) -> None:
         self._since = self._owner.ticks

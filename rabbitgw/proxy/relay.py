@@ -46,8 +46,8 @@ class Client(Protocol):
     def bind(self, on_drained: Callable[[], None], on_lost: Callable[[], None]) -> None:
         """Who is told that a slow client caught up, and that the client is gone (at once, if it is already)."""
 
-    def start(self, status: int, headers: Headers, *, length: int | None) -> None:
-        """Send the head. `length` None: the end of the body is marked by `finish`."""
+    def start(self, status: int, headers: Headers, *, length: int | None, lines: bytes = b"") -> None:
+        """Send the head. `length` None: the end of the body is marked by `finish`. lines: more headers, as sent."""
 
     def write(self, data: bytes) -> None: ...
 

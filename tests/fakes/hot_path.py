@@ -57,8 +57,12 @@ class FakeClient:
         if self.lost:
             on_lost()
 
-    def start(self, status: int, headers: Headers, *, length: int | None) -> None:
+    def start(self, status: int, headers: Headers, *, length: int | None, lines: bytes = b"") -> None:
         assert not self.started
+        assert not lines or lines.endswith(b"\r\n")
+        for line in lines.split(b"\r\n")[:-1]:
+            name, _, value = line.partition(b": ")
+            headers = [*headers, (name, value)]
         self.started, self.status, self.headers, self.length = True, status, headers, length
 
     def write(self, data: bytes) -> None:

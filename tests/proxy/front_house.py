@@ -227,7 +227,7 @@ class Flood:
 
     async def __call__(self, client: Client, body: bytes) -> None:
         assert isinstance(client, front_sink.Answer)
-        client._wire.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        client.wire.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         client.bind(lambda: self.pour(client), self.leave)
         client.start(200, [], length=self.left)
         self.pour(client)

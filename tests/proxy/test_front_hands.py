@@ -9,6 +9,8 @@ import weakref
 import pytest
 
 from rabbitgw.proxy import front_hands
+from rabbitgw.proxy.ask import Ask
+from rabbitgw.proxy.dialects import CHAT
 from rabbitgw.proxy.front_hands import Hands
 from tests.loops import until
 
@@ -17,28 +19,34 @@ class Job:
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.may_end = asyncio.Event()
-        self.ended = False
+        self.ended = self.was_over = False
+        self.error: Exception | None = None
 
     async def run(self) -> None:
         self.task = asyncio.current_task()
         await self.may_end.wait()
         self.ended = True
+        if self.error is not None:
+            raise self.error
+
+    def over(self) -> None:
+        self.was_over = True
 
 
 @pytest.fixture
 async def hands() -> Hands[Job]:
-    return Hands(Job.run)
+    return Hands(lambda ask, job: job.run(), Job.over)
 
 
 async def done(hands: Hands[Job], count: int) -> list[Job]:
     """So many jobs at once, ended."""
     jobs = [Job() for _ in range(count)]
     for job in jobs:
-        hands.give(job)
+        hands.give(Ask(CHAT, None), job)
     await until(lambda: all(job.task for job in jobs))
     for job in jobs:
         job.may_end.set()
-    await until(lambda: all(job.ended for job in jobs))
+    await until(lambda: all(job.was_over for job in jobs))
     await asyncio.sleep(0)
     return jobs
 
@@ -84,12 +92,25 @@ async def test_a_task_that_was_cancelled_while_it_waited_gets_no_job(hands: Hand
     await hands.close()
 
 
+async def test_a_call_that_fails_is_over_and_its_task_serves_the_next(hands: Hands[Job]) -> None:
+    failing = Job()
+    failing.error = ValueError("a bug")
+    failing.may_end.set()
+    hands.give(Ask(CHAT, None), failing)
+    await until(lambda: failing.was_over)
+    await asyncio.sleep(0)
+    (after,) = await done(hands, 1)
+    assert after.task is failing.task
+    await hands.close()
+
+
 async def test_the_close_ends_all_that_work_or_wait(hands: Hands[Job]) -> None:
     await done(hands, 2)
     working = Job()
-    hands.give(working)
+    hands.give(Ask(CHAT, None), working)
     await until(lambda: working.task)
     await hands.close()
     assert working.task is not None
     assert working.task.cancelled()
+    assert (working.ended, working.was_over) == (False, True)
     assert len(asyncio.all_tasks()) == 1
