@@ -45,7 +45,7 @@ LINGER_S: Final = 10.0
 TICK_S: Final = 1.0
 TICKS_PER_TIMEOUT_MIN: Final = 4
 CLOSE_S: Final = 2.0
-CLOSE_POLL_S: Final = 0.01
+POLL_S: Final = 0.01
 
 
 class Known:
@@ -67,14 +67,11 @@ class Front:
         self._service = service
         self._inner = inner
         self._loop = asyncio.get_running_loop()
-        self._hands = Hands(service.serve, self._over)  # calls
+        self._hands = Hands(service.serve)  # calls
         self._tasks: set[asyncio.Task[None]] = set()  # of all else; the loop keeps none alive by itself
-        self._none_runs: asyncio.Event | None = None  # while somebody waits for that
-        self._unflushed: list[Answer] = []
         self._timer: asyncio.TimerHandle | None = None
         self.connections: set[Connection] = set()
         self.requests = 0  # that came so far, for who wants to know whether any still come
-        self._ended = 0  # of them
         self.draining = False
         self.ticks = 0
         settings = service.settings
@@ -95,7 +92,8 @@ class Front:
 
     @property
     def running(self) -> int:
-        return self.requests - self._ended
+        """Requests that are served."""
+        return self._hands.busy + len(self._tasks)
 
     def connect(self) -> Connection:
         return Connection(self)
@@ -109,11 +107,6 @@ class Front:
 
     def closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
-
-    def flush_later(self, answer: Answer) -> None:
-        if not self._unflushed:
-            self._loop.call_soon(self._flush)  # one for all answers that begin in this turn
-        self._unflushed.append(answer)
 
     def begin_again(self, call: Known, answer: Answer, body: bytes | Body) -> None:
         if isinstance(body, bytes):
@@ -144,7 +137,7 @@ class Front:
         except CallerError as error:
             self.requests += 1
             self._service.refuse(Ask(dialect, heard.request_id), answer, error)
-            self._over(answer)
+            answer.wire.ended(answer)
             return None
 
     def refuse_head(self, refused: HeadRefused, answer: Answer) -> None:
@@ -169,7 +162,7 @@ class Front:
         try:
             await self._service.models(ask, answer, only)
         finally:
-            self._over(answer)
+            answer.wire.ended(answer)
 
     def _begin_side(self, head: Head, answer: Answer, body: bytes | Body) -> None:
         try:
@@ -177,7 +170,7 @@ class Front:
         except CallerError as error:
             self.requests += 1
             _refuse_side(answer, head, error)
-            self._over(answer)
+            answer.wire.ended(answer)
             return
         self._run(self._side(head, answer, body))
 
@@ -196,7 +189,7 @@ class Front:
         except Exception as error:
             telemetry.error("request_failed", exc=error)
         finally:
-            self._over(answer)
+            answer.wire.ended(answer)
 
     def _run(self, serving: Coroutine[Any, Any, None]) -> None:
         self.requests += 1
@@ -204,24 +197,12 @@ class Front:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _over(self, answer: Answer) -> None:
-        self._ended += 1
-        answer.wire.ended(answer)
-        if self._none_runs is not None and not self.running:
-            self._none_runs.set()
-
     def _shape(self, place: Place, heard: Heard) -> Dialect:
         if place.kind == "models":
             return MESSAGES if any(name == b"anthropic-version" for name, _ in heard.forwarded) else CHAT
         return shape_of(shown(place.path))
 
     # -- time and end --
-
-    def _flush(self) -> None:
-        unflushed, self._unflushed = self._unflushed, []
-        for answer in unflushed:
-            if not answer.held_back:  # as those are that came whole in this turn
-                answer.flush()
 
     def _tick(self) -> None:
         self.ticks += 1
@@ -241,11 +222,10 @@ class Front:
             connection.may_be_last = True
         if not self.running or timeout_s <= 0:
             return
-        self._none_runs = asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._none_runs.wait()
-        self._none_runs = None
+                while self.running:  # noqa: ASYNC110  once in a process: no request is to pay for an event
+                    await asyncio.sleep(POLL_S)
 
     async def close(self) -> None:
         """Close every connection; one whose client does not take the rest of its answer is cut off in the end."""
@@ -257,7 +237,7 @@ class Front:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 while self.connections:  # noqa: ASYNC110  once in a process
-                    await asyncio.sleep(CLOSE_POLL_S)
+                    await asyncio.sleep(POLL_S)
         for connection in tuple(self.connections):
             connection.abort()
         await asyncio.sleep(0)  # the transports' own ends are scheduled: let them run in this loop

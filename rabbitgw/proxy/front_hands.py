@@ -8,57 +8,60 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from rabbitgw import telemetry
 from rabbitgw.proxy.ask import Ask
+from rabbitgw.proxy.front_sink import Answer
 
 IDLE_MAX: Final = 256  # that wait for work, at 3 KiB each; a crowd that has passed leaves no more behind
 
-Asker = TypeVar("Asker")
 
-
-class Hands(Generic[Asker]):
-    """`serve` serves one call; `over` is called behind it, however it ended, and must not raise.
+class Hands:
+    """`serve` serves one call; behind it, however it ended, the answer's connection is told.
 
     The money of a call outlives its client: nothing here ends with a connection.
     """
 
-    __slots__ = ("_all", "_idle", "_loop", "_over", "_serve")
+    __slots__ = ("_all", "_idle", "_loop", "_serve")
 
-    def __init__(self, serve: Callable[[Ask, Asker], Awaitable[None]], over: Callable[[Asker], None]) -> None:
+    def __init__(self, serve: Callable[[Ask, Answer], Awaitable[None]]) -> None:
         self._serve = serve
-        self._over = over
         self._loop = asyncio.get_running_loop()
         self._all: set[asyncio.Task[None]] = set()  # the loop keeps none alive by itself
-        self._idle: list[asyncio.Future[tuple[Ask, Asker]]] = []  # by which each waits
+        self._idle: list[asyncio.Future[tuple[Ask, Answer]]] = []  # by which each waits
 
-    def give(self, ask: Ask, asker: Asker) -> None:
+    @property
+    def busy(self) -> int:
+        """Calls that are served."""
+        return len(self._all) - sum(not waiter.done() for waiter in self._idle)
+
+    def give(self, ask: Ask, answer: Answer) -> None:
         """Have a call served, begun in the loop's next turn."""
         idle = self._idle
         while idle:
             waiter = idle.pop()
             if not waiter.done():  # its task was cancelled
-                waiter.set_result((ask, asker))
+                waiter.set_result((ask, answer))
                 return
-        task = self._loop.create_task(self._work((ask, asker)))
+        task = self._loop.create_task(self._work((ask, answer)))
         self._all.add(task)
         task.add_done_callback(self._all.discard)
 
-    async def _work(self, call: tuple[Ask, Asker]) -> None:
-        serve, over, idle, loop = self._serve, self._over, self._idle, self._loop
+    async def _work(self, call: tuple[Ask, Answer]) -> None:
+        serve, idle, loop = self._serve, self._idle, self._loop
         while True:
-            ask, asker = call
+            ask, answer = call
             try:
-                await serve(ask, asker)
+                await serve(ask, answer)
             except Exception as error:
                 telemetry.error("request_failed", exc=error, request_id=ask.request_id)
             finally:
-                over(asker)
+                answer.wire.ended(answer)
             if len(idle) >= IDLE_MAX:
                 return
-            del call, ask, asker  # nothing is kept while it waits
-            waiter: asyncio.Future[tuple[Ask, Asker]] = loop.create_future()
+            del call, ask, answer  # nothing is kept while it waits
+            waiter: asyncio.Future[tuple[Ask, Answer]] = loop.create_future()
             idle.append(waiter)
             call = await waiter
             del waiter  # which knows the call

@@ -28,10 +28,10 @@ class Wire(Protocol):
 
     transport: asyncio.Transport
     write: Callable[[bytes], None]  # the transport's
-    flush_later: Callable[[Answer], None]  # call `flush` at the end of the loop's turn
+    call_soon: Callable[..., object]  # the loop's
     write_paused: bool
     half_closed: bool
-    may_be_last: bool  # worth asking `is_last`
+    may_be_last: bool  # something has happened after which `is_last` may say so
 
     def is_last(self) -> bool:
         """No further request can be or is to be read here."""
@@ -54,8 +54,8 @@ class Answer:
     waits for the end: a write to a socket costs as much as all else that is done to a small answer (10-20 us)."""
 
     __slots__ = (
-        "_chunked", "_flowing", "_head_only", "_modern", "_waiting", "ended", "full", "held_back", "keep_alive", "lost",
-        "on_drained", "on_lost", "started", "wire",
+        "_chunked", "_flowing", "_head_only", "_held_back", "_modern", "_waiting", "ended", "full", "keep_alive",
+        "lost", "on_drained", "on_lost", "started", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +72,7 @@ class Answer:
         self.ended = False
         self._chunked = False
         self._flowing = False  # chunks go straight to the transport: nothing waits or is held back
-        self.held_back = False
+        self._held_back = False
         self._waiting = b""
         self.on_lost: Callable[[], None] | None = None
         self.on_drained: Callable[[], None] | None = None
@@ -110,7 +110,7 @@ class Answer:
         self._waiting = b"".join(
             (_REASONS.get(status) or b"HTTP/1.1 %d Status\r\n" % status, *head, lines, framing)
         )
-        wire.flush_later(self)
+        wire.call_soon(self.flush)
 
     def write(self, data: bytes) -> None:
         if not data:  # as a chunk, no bytes would mark the end of the body
@@ -124,7 +124,7 @@ class Answer:
         if self.ended or self.lost or self._head_only:
             return
         piece = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
-        if self.held_back:
+        if self._held_back:
             self._waiting += piece
         elif self._waiting:
             self._waiting += piece
@@ -135,7 +135,7 @@ class Answer:
 
     def hold_back(self) -> None:
         """What is written from now on, and what still waits, leaves with the end of the body."""
-        self.held_back = True
+        self._held_back = True
         self._flowing = False
 
     def finish(self, last: bytes = b"") -> None:
@@ -170,7 +170,7 @@ class Answer:
 
     def flush(self) -> None:
         """The loop's turn ends."""
-        if self._waiting and not self.held_back and not self.lost:
+        if self._waiting and not self._held_back and not self.lost:
             data, self._waiting = self._waiting, b""
             self._send(data)
             self._flowing = self._chunked and not self.ended and not self.wire.half_closed

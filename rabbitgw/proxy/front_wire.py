@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_answer", "_at_rest", "_body", "_buffer", "_deaf_bytes", "_memo", "_owner", "_read_paused",
-        "_scanned", "_since", "_unsent_bytes", "_unsent_since", "closed", "flush_later", "half_closed", "may_be_last",
+        "_scanned", "_since", "_unsent_bytes", "_unsent_since", "call_soon", "closed", "half_closed", "may_be_last",
         "transport", "write", "write_paused",
     )  # fmt: skip
 
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
-        self.flush_later: Callable[[Answer], None] = owner.flush_later
+        self.call_soon: Callable[..., object] = asyncio.get_running_loop().call_soon
         self._answer: Answer | None = None
         self._body: Body | None = None  # still coming: of the request that is answered, or of the one before
         self._buffer = b""  # come and not begun
@@ -75,8 +75,7 @@ class Connection(asyncio.Protocol):
         self._since = 0  # tick of the last event that counts against a span
         self._unsent_bytes = self._unsent_since = 0
         self.write_paused = self.half_closed = False
-        self.may_be_last = True  # True from the first event on after which `is_last` could say so
-        self.closed = True  # until it is made
+        self.closed = self.may_be_last = True  # until it is made
 
     # -- from the transport --
 
@@ -96,18 +95,16 @@ class Connection(asyncio.Protocol):
                 if data.startswith(prefix):
                     end = data.find(suffix, begin + 1, begin + reach)
                     if end > 0 and (digits := data[begin:end]).isdigit():
-                        # the same head again, but for the length: the way of nearly every request
-                        self._at_rest = False
+                        self._at_rest = False  # the same head but for the length: nearly every request
                         answer = self._answer = Answer(self)
                         length = int(digits)
-                        body: bytes | Body = data[end + suffix_bytes :]
-                        if (
-                            len(data) - end - suffix_bytes != length
-                            or length > self._owner.limits.body_bytes_max
-                        ):
-                            self._buffer = data[end + suffix_bytes :]
+                        rest = data[end + suffix_bytes :]
+                        if len(rest) == length <= self._owner.limits.body_bytes_max:
+                            self._owner.begin_again(call, answer, rest)
+                        else:
+                            self._buffer = rest
                             body = self._take_body(Counted(length), expects_continue=False)
-                        self._owner.begin_again(call, answer, body)
+                            self._owner.begin_again(call, answer, body)
                         return
             self._at_rest = False
             self._since = self._owner.ticks
@@ -169,7 +166,7 @@ class Connection(asyncio.Protocol):
                     return
                 if self._deaf_bytes or self.closed or not self._begin_next():
                     return
-            asyncio.get_running_loop().call_soon(self._advance)
+            self.call_soon(self._advance)
         finally:
             self._advancing = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from typing import Any, cast
 
 import pytest
 
@@ -19,30 +20,38 @@ class Job:
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.may_end = asyncio.Event()
-        self.ended = self.was_over = False
+        self.whole = self.was_over = False
         self.error: Exception | None = None
 
     async def run(self) -> None:
         self.task = asyncio.current_task()
         await self.may_end.wait()
-        self.ended = True
+        self.whole = True
         if self.error is not None:
             raise self.error
 
-    def over(self) -> None:
+    @property
+    def wire(self) -> Job:
+        return self
+
+    def ended(self, job: Any) -> None:
         self.was_over = True
 
 
 @pytest.fixture
-async def hands() -> Hands[Job]:
-    return Hands(lambda ask, job: job.run(), Job.over)
+async def hands() -> Hands:
+    return Hands(lambda ask, job: cast("Any", job).run())
 
 
-async def done(hands: Hands[Job], count: int) -> list[Job]:
+def give(hands: Hands, job: Any) -> None:
+    hands.give(Ask(CHAT, None), job)
+
+
+async def done(hands: Hands, count: int) -> list[Job]:
     """So many jobs at once, ended."""
     jobs = [Job() for _ in range(count)]
     for job in jobs:
-        hands.give(Ask(CHAT, None), job)
+        give(hands, job)
     await until(lambda: all(job.task for job in jobs))
     for job in jobs:
         job.may_end.set()
@@ -51,7 +60,7 @@ async def done(hands: Hands[Job], count: int) -> list[Job]:
     return jobs
 
 
-async def test_the_next_job_is_done_by_a_task_that_is_there(hands: Hands[Job]) -> None:
+async def test_the_next_job_is_done_by_a_task_that_is_there(hands: Hands) -> None:
     first = await done(hands, 3)
     again = await done(hands, 3)
     assert {job.task for job in again} == {job.task for job in first}
@@ -60,7 +69,7 @@ async def test_the_next_job_is_done_by_a_task_that_is_there(hands: Hands[Job]) -
 
 
 async def test_a_crowd_that_has_passed_leaves_few_tasks_behind(
-    hands: Hands[Job], monkeypatch: pytest.MonkeyPatch
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(front_hands, "IDLE_MAX", 2)
     jobs = await done(hands, 5)
@@ -69,7 +78,7 @@ async def test_a_crowd_that_has_passed_leaves_few_tasks_behind(
     await hands.close()
 
 
-async def test_nothing_is_kept_of_a_job_that_is_over(hands: Hands[Job]) -> None:
+async def test_nothing_is_kept_of_a_job_that_is_over(hands: Hands) -> None:
     for _ in range(2):  # by a new task, and by one that waited
         (job,) = await done(hands, 1)
         gone = weakref.ref(job)
@@ -83,7 +92,7 @@ async def test_nothing_is_kept_of_a_job_that_is_over(hands: Hands[Job]) -> None:
     await hands.close()
 
 
-async def test_a_task_that_was_cancelled_while_it_waited_gets_no_job(hands: Hands[Job]) -> None:
+async def test_a_task_that_was_cancelled_while_it_waited_gets_no_job(hands: Hands) -> None:
     (first,) = await done(hands, 1)
     assert first.task is not None
     first.task.cancel()
@@ -92,11 +101,11 @@ async def test_a_task_that_was_cancelled_while_it_waited_gets_no_job(hands: Hand
     await hands.close()
 
 
-async def test_a_call_that_fails_is_over_and_its_task_serves_the_next(hands: Hands[Job]) -> None:
+async def test_a_call_that_fails_is_over_and_its_task_serves_the_next(hands: Hands) -> None:
     failing = Job()
     failing.error = ValueError("a bug")
     failing.may_end.set()
-    hands.give(Ask(CHAT, None), failing)
+    give(hands, failing)
     await until(lambda: failing.was_over)
     await asyncio.sleep(0)
     (after,) = await done(hands, 1)
@@ -104,13 +113,13 @@ async def test_a_call_that_fails_is_over_and_its_task_serves_the_next(hands: Han
     await hands.close()
 
 
-async def test_the_close_ends_all_that_work_or_wait(hands: Hands[Job]) -> None:
+async def test_the_close_ends_all_that_work_or_wait(hands: Hands) -> None:
     await done(hands, 2)
     working = Job()
-    hands.give(Ask(CHAT, None), working)
+    give(hands, working)
     await until(lambda: working.task)
     await hands.close()
     assert working.task is not None
     assert working.task.cancelled()
-    assert (working.ended, working.was_over) == (False, True)
+    assert (working.whole, working.was_over) == (False, True)
     assert len(asyncio.all_tasks()) == 1
