@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from rabbitgw.proxy.ask import Ask, id_lines, ids
+from rabbitgw.proxy.dialects import CHAT
 from rabbitgw.proxy.front_wire import AHEAD_BYTES_MAX, DROPPED_BYTES_MAX, REQUESTS_PER_TURN_MAX
 from rabbitgw.proxy.relay import Client
 from tests.proxy.front_house import LAST, POST, bare, post, whole
@@ -45,6 +47,24 @@ async def test_a_small_answer_is_one_write() -> None:
         await house.feed(post(b"abc"))
         await house.feed(post(b"abcd"))
         assert len(house.wire.writes) == 2
+
+
+@pytest.mark.parametrize("caller_id", [None, "mine-1"])
+async def test_header_lines_that_are_ready_are_sent_behind_the_headers(caller_id: str | None) -> None:
+    ask = Ask(CHAT, caller_id)
+
+    async def by_lines(client: Client, body: bytes) -> None:
+        client.start(200, [(b"a", b"b")], length=1, lines=id_lines(ask))
+        client.finish(b"x")
+
+    async def by_headers(client: Client, body: bytes) -> None:
+        client.start(200, [(b"a", b"b"), *ids(ask)], length=1)
+        client.finish(b"x")
+
+    async with bare(by_lines) as one, bare(by_headers) as other:
+        said = await one.feed(post(b"{}"))
+        assert said == await other.feed(post(b"{}"))
+        assert b"\r\na: b\r\nx-request-id: %b\r\n" % ask.shown_id.encode() in said
 
 
 async def test_what_is_held_back_leaves_with_the_end_though_turns_pass() -> None:
