@@ -50,12 +50,14 @@ class Wire(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_counted",
+        "_feed",
         "_flush_due",
+        "_gets",
         "_loop",
         "_marks",
+        "_new_future",
         "_on_lost",
         "_paused",
-        "_reader",
         "_silent_ticks",
         "_time_next",
         "_timed",
@@ -75,7 +77,9 @@ class Wire(asyncio.Protocol):
         self._loop = loop
         self._timeout_s = timeout_s
         self._on_lost = on_lost
-        self._reader = hiredis.Reader(replyError=RedisReplyError, notEnoughData=_NOT_YET)
+        reader = hiredis.Reader(replyError=RedisReplyError, notEnoughData=_NOT_YET)
+        self._feed, self._gets = reader.feed, reader.gets
+        self._new_future: Callable[[], asyncio.Future[Any]] = loop.create_future
         self._unsent: list[bytes] = []
         self._marks: deque[int] = deque()
         self._answered = 0
@@ -90,15 +94,16 @@ class Wire(asyncio.Protocol):
 
     def send(self, command: bytes) -> asyncio.Future[Any]:
         """Queue one command, as resp.py writes it. The future is its reply; it may have failed already."""
-        if self.stuck or len(self.waiting) >= IN_FLIGHT_MAX:
+        waiting = self.waiting
+        in_flight = len(waiting)
+        if self.stuck or in_flight >= IN_FLIGHT_MAX:
             return refused(self._loop, "Redis: too many commands in flight")
-        future: asyncio.Future[Any] = self._loop.create_future()
-        alone = not self.waiting
-        self.waiting.append(future)
+        future = self._new_future()
+        waiting.append(future)
         if self._time_next:
             self._time_next = False
-            self._timed = (monotonic_s(), self._answered + len(self.waiting))
-        if alone:
+            self._timed = (monotonic_s(), self._answered + in_flight + 1)
+        if not in_flight:
             self._write(command)
             return future
         self._unsent.append(command)
@@ -134,11 +139,10 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._silent_ticks = 0
-        gets = self._reader.gets
-        popleft = self.waiting.popleft
+        gets, popleft = self._gets, self.waiting.popleft
         answered = 0
         try:
-            self._reader.feed(data)
+            self._feed(data)
             while (reply := gets()) is not _NOT_YET:
                 future = popleft()
                 answered += 1
@@ -154,8 +158,9 @@ class Wire(asyncio.Protocol):
         except IndexError:
             self.lose("a reply that nobody asked for")
         self._answered += answered
-        if self._timed is not None and self._answered >= self._timed[1]:
-            metrics.REDIS_SECONDS.cells().observe(monotonic_s() - self._timed[0])
+        timed = self._timed
+        if timed is not None and self._answered >= timed[1]:
+            metrics.REDIS_SECONDS.cells().observe(monotonic_s() - timed[0])
             self._timed = None
 
     def pause_writing(self) -> None:
