@@ -44,6 +44,7 @@ class Keyring:
         self._scripts = scripts
         self._link = link
         self._records_max = records_max
+        self._crowded = records_max // 2  # with fewer records their order is nothing yet: none will go soon
         self._records: OrderedDict[bytes, KeyRecord] = OrderedDict()
         self._digests: dict[str, bytes] = {}
         self._unknown: OrderedDict[bytes, None] = OrderedDict()
@@ -51,14 +52,17 @@ class Keyring:
 
     def cached(self, secret: str) -> KeyRecord | None:
         """The record if it is in memory and the key is good as far as memory knows; asks nobody."""
-        digest = self._digests.get(secret) or secret_sha256(secret)
-        record = self._records.get(digest)
+        known = self._digests.get(secret)
+        digest = known or secret_sha256(secret)
+        records = self._records
+        record = records.get(digest)
         if record is None or record.revoked or record.user_disabled:
             return None
         if record.expires_at_ms is not None and record.expired(now_ms()):
             return None
-        self._records.move_to_end(digest)
-        if secret not in self._digests:
+        if len(records) > self._crowded:
+            records.move_to_end(digest)
+        if known is None:
             if len(self._digests) >= self._records_max:
                 self._digests.clear()
             self._digests[secret] = digest
