@@ -14,6 +14,8 @@ from rabbitgw.keynames import PartitionKeys
 from rabbitgw.resp import Argument, Open, template
 
 OPEN: Final = Open()
+ID_BYTES: Final = 36  # of a hold's id, as the gateway makes them
+NOW_BYTES: Final = 13  # of a time in milliseconds, until the year 2286
 
 
 class WindowCheck(NamedTuple):
@@ -88,9 +90,12 @@ class ReserveCommand:
 
 
 class EndCommands:
-    """settle.lua and release.lua for one wallet."""
+    """settle.lua and release.lua for one wallet.
 
-    __slots__ = ("_mark_bytes", "_release", "_settle")
+    The settle of nearly every call has a template of its own, with all lengths in it that do not vary: half the time.
+    """
+
+    __slots__ = ("_mark_bytes", "_release", "_settle", "_usual")
 
     def __init__(
         self,
@@ -102,19 +107,25 @@ class EndCommands:
         currency: str,
     ) -> None:
         mark = keys.mark("").encode()
-        args: list[Argument | Open] = [
-            b"5", keys.epoch_key, keys.account(account_id), keys.holds, Open(mark), keys.events,
-            epoch, OPEN, account_id, currency,
-        ]  # fmt: skip
-        self._settle = template([b"EVALSHA", settle_sha, *args, OPEN, OPEN, OPEN, OPEN])
-        self._release = template([b"EVALSHA", release_sha, *args, OPEN])
+
+        def args(sha: bytes, size: int | None = None) -> list[Argument | Open]:
+            return [
+                b"EVALSHA", sha, b"5",
+                keys.epoch_key, keys.account(account_id), keys.holds, Open(mark, size), keys.events,
+                epoch, Open(size=size), account_id, currency,
+            ]  # fmt: skip
+
+        self._settle = template([*args(settle_sha), OPEN, OPEN, OPEN, OPEN])
+        self._usual = template([*args(settle_sha, ID_BYTES), OPEN, Open(size=NOW_BYTES), b"settled", OPEN])
+        self._release = template([*args(release_sha), OPEN])
         self._mark_bytes = len(mark)
 
     def settle(self, hold_id: str, cost_nanos: int, first_try_ms: int, status: str, payload: bytes) -> bytes:
-        hold, cost, first_try, how = (
-            hold_id.encode(), str(cost_nanos).encode(), str(first_try_ms).encode(), status.encode()
-        )  # fmt: skip
+        hold, cost, first_try = hold_id.encode(), str(cost_nanos).encode(), str(first_try_ms).encode()
         size = len(hold)
+        if size == ID_BYTES and len(first_try) == NOW_BYTES and status == "settled":
+            return self._usual % (hold, hold, len(cost), cost, first_try, len(payload), payload)
+        how = status.encode()
         return self._settle % (
             self._mark_bytes + size, hold, size, hold, len(cost), cost, len(first_try), first_try,
             len(how), how, len(payload), payload,

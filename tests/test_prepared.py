@@ -22,8 +22,9 @@ KEY = {
     "backlog_max": 10,
 }
 
-ids = st.text(min_size=1, max_size=40)
+ids = st.text(min_size=1, max_size=40) | st.uuids().map(str)
 amounts = st.integers(0, 9 * 10**18)
+times = amounts | st.integers(1_700_000_000_000, 10**13)
 
 
 @given(ids, st.lists(st.tuples(amounts, amounts, st.booleans()), min_size=1), st.binary(), st.integers(0, 2))
@@ -42,7 +43,7 @@ def test_a_reserve(hold_id: str, terms: list[tuple[int, int, bool]], ticket: byt
     )  # fmt: skip
 
 
-@given(ids, amounts, amounts, st.sampled_from(["settled", "partial"]), st.binary())
+@given(ids, amounts, times, st.sampled_from(["settled", "partial"]), st.binary())
 def test_an_end(hold_id: str, cost_nanos: int, first_try_ms: int, status: str, payload: bytes) -> None:
     wallet = EndCommands(SHA, b"6" * 40, KEYS, b"3", 41, "€UR")
     keys = (KEYS.epoch_key, KEYS.account(41), KEYS.holds, KEYS.mark(hold_id), KEYS.events)

@@ -32,12 +32,15 @@ def test_an_argument_stands_as_in_a_command(argument: Argument) -> None:
 
 @given(st.lists(whole | opened, min_size=1))
 def test_a_template_filled_in_is_the_command(args: list[Argument | tuple[bytes, bytes]]) -> None:
+    whole = packed(*(b"".join(one) if isinstance(one, tuple) else one for one in args))
     made = template([Open(one[0]) if isinstance(one, tuple) else one for one in args])
     filled: list[int | bytes] = []
     for one in args:
         if isinstance(one, tuple):
             filled += (len(one[0]) + len(one[1]), one[1])
-    assert made % tuple(filled) == packed(*(b"".join(one) if isinstance(one, tuple) else one for one in args))
+    assert made % tuple(filled) == whole
+    sized = template([Open(one[0], len(one[1])) if isinstance(one, tuple) else one for one in args])
+    assert sized % tuple(one[1] for one in args if isinstance(one, tuple)) == whole
 
 
 def test_what_resp_cannot_carry_is_a_type_error() -> None:
