@@ -103,13 +103,13 @@ class Scripts:
     """
 
     __slots__ = (
-        "_epoch", "_link", "_names", "_partitions", "_reserve", "_scripts", "_settle", "_wallets", "timeout_s"
+        "_epoch", "_names", "_partitions", "_reserve", "_scripts", "_settle", "_wallets", "link", "timeout_s"
     )  # fmt: skip
 
     def __init__(
         self, link: Link, names: KeyNames, *, timeout_s: float = 1.0, prologue: str | None = None
     ) -> None:
-        self._link = link
+        self.link = link
         self._scripts = load_scripts(prologue)
         self._reserve, self._settle = self._scripts["reserve"], self._scripts["settle"]
         self.timeout_s = timeout_s
@@ -162,11 +162,11 @@ class Scripts:
         `offers` as the key's `offers` writes them; the ticket (JSON) is of them all.
         """
         command = key.filled(hold_id, offers, ticket)
-        try:  # as `_run`, of which every call would be a coroutine more
-            reply = await self._link.send(command)
-        except RedisReplyError as error:
-            reply = await self._run_again(self._reserve, command, error)
-        return replies.reserve_reply(reply)
+        return await self.reserved(command, self.link.send(command))
+
+    async def reserved(self, command: bytes, sent: Awaitable[Any]) -> replies.ReserveReply:
+        """What comes of a reserve that has been sent to the link, and is sent again where that helps."""
+        return replies.reserve_reply(await self._replied(self._reserve, command, sent))
 
     async def extend(
         self,
@@ -206,21 +206,19 @@ class Scripts:
 
         Units: first_try_ms is by Redis' clock; 0 means that this is the first try.
         """
-        wallet = self._wallets.get((partition, account_id, currency)) or self._wallet(
-            partition, account_id, currency
-        )
-        command = wallet.settle(hold_id, cost_nanos, first_try_ms, status, payload)
-        try:  # as `_run`
-            reply = await self._link.send(command)
-        except RedisReplyError as error:
-            reply = await self._run_again(self._settle, command, error)
-        return replies.settle_reply(reply)
+        ends = self.end_commands(partition, account_id, currency)
+        command = ends.settle(hold_id, cost_nanos, first_try_ms, status, payload)
+        return await self.settled(command, self.link.send(command))
+
+    async def settled(self, command: bytes, sent: Awaitable[Any]) -> replies.SettleReply:
+        """What comes of a settle that has been sent to the link, and is sent again where that helps."""
+        return replies.settle_reply(await self._replied(self._settle, command, sent))
 
     async def release(
         self, partition: int, account_id: int, *, hold_id: str, currency: str, payload: bytes
     ) -> replies.ReleaseReply:
         """Give a hold back uncharged, or bar the reserve that is still under way. Source: release.lua."""
-        command = self._wallet(partition, account_id, currency).release(hold_id, payload)
+        command = self.end_commands(partition, account_id, currency).release(hold_id, payload)
         return replies.release_reply(await self._run(self._scripts["release"], command))
 
     async def expire(self, partition: int, account_id: int, *, hold_id: str) -> replies.ExpireReply:
@@ -282,7 +280,8 @@ class Scripts:
         keys = (names.epoch_key, names.events, names.holds, *map(names.account, account_ids))
         return replies.snapshot_reply(await self._call("snapshot", keys, (self._epoch,)))
 
-    def _wallet(self, partition: int, account_id: int, currency: str) -> EndCommands:
+    def end_commands(self, partition: int, account_id: int, currency: str) -> EndCommands:
+        """What every settle and release of a wallet has in common."""
         wallet = self._wallets.get((partition, account_id, currency))
         if wallet is None:
             if len(self._wallets) >= WALLETS_MAX:
@@ -299,8 +298,11 @@ class Scripts:
 
     async def _run(self, script: Script, command: bytes) -> list[Any]:
         """The reply to an EVALSHA."""
+        return await self._replied(script, command, self.link.send(command))
+
+    async def _replied(self, script: Script, command: bytes, sent: Awaitable[Any]) -> list[Any]:
         try:
-            reply: list[Any] = await self._link.send(command)
+            reply: list[Any] = await sent
         except RedisReplyError as error:
             return await self._run_again(script, command, error)
         return reply
@@ -322,7 +324,7 @@ class Scripts:
             else:
                 raise error
             try:
-                reply: list[Any] = await self._link.send(command)
+                reply: list[Any] = await self.link.send(command)
             except RedisReplyError as again:
                 error = again
             else:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiredis
 
 from rabbitgw.prepared import WindowCheck
 from rabbitgw.replies import ReserveReply
-from rabbitgw.scripts import Scripts
+from rabbitgw.scripts import Scripts, load_scripts
+
+if TYPE_CHECKING:
+    import pytest
+
+    from rabbitgw.redis_link import RedisLink
 
 
 class Offer(NamedTuple):
@@ -73,3 +79,19 @@ class LookingLink(ABC):
 
     def send(self, command: bytes) -> Awaitable[Any]:
         return self.call(*arguments(command))
+
+
+def fail_scripts(
+    patch: pytest.MonkeyPatch, link: RedisLink, names: Sequence[str], error: Callable[[], Exception]
+) -> None:
+    """Until `patch` is undone calls of these scripts do not leave, and this is what comes of each."""
+    shas, send = [load_scripts()[name].sha for name in names], link.send
+
+    def fail(command: bytes) -> asyncio.Future[Any]:
+        if not any(sha in command for sha in shas):
+            return send(command)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.set_exception(error())
+        return future
+
+    patch.setattr(link, "send", fail)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from rabbitgw import clock, metrics, telemetry
 from rabbitgw.billing.desks import Desk, Desks
@@ -29,11 +29,13 @@ from rabbitgw.errors import (
     RedisUnavailable,
     WindowShort,
 )
+from rabbitgw.prepared import EndCommands
 from rabbitgw.replies import ExtendReply, ReserveReply
 from rabbitgw.scripts import Scripts, WindowLimit
 
 TRIES_MAX: Final = 6  # words that ask for a correction and another try: cold, stale, span
 WAITS_MAX: Final = 6  # of hold_wait_s: how long the line may take in all, as long as it moves
+_Tried = tuple[Desk, bytes, Awaitable[Any]]  # a reserve as it was sent, and its reply
 _SETTLE_SECONDS: Final = metrics.SETTLE_SECONDS.cells()
 
 
@@ -57,6 +59,7 @@ class Hold:
     offer_index: int
     granted_nanos: int
     windows: tuple[tuple[WindowRule, Span], ...]
+    ends: EndCommands
 
 
 class Till:
@@ -81,6 +84,7 @@ class Till:
         hold_wait_s: float,
     ) -> None:
         self._scripts = scripts
+        self._link = scripts.link
         self._keyring = keyring
         self._leases = leases
         self._settler = settler
@@ -118,11 +122,46 @@ class Till:
         PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
         """
         account_id, first = key.account_id, terms[0]
+        tried = None
+        entered = self._holding.enter(account_id, hold_id, first.amount_nanos, first.growth)
+        if entered:  # as `_ask`, of which nearly every call would be three coroutines more
+            try:
+                if self._leases.held(key.partition):
+                    desk = self._desks.of(key, self._clock.now_ms())
+                    command = desk.command.filled(hold_id, desk.command.offers(terms), ticket)
+                    sent = self._link.send(command)
+                    tried = (desk, command, sent)
+                    reply = await sent
+                    if reply[0] == b"OK":
+                        _, index, granted, available, now_ms = reply
+                        self._clock.observe(now_ms)
+                        granted_nanos = int(granted)
+                        self._holding.granted(account_id, hold_id, granted_nanos, int(available))
+                        return Hold(hold_id, key, index, granted_nanos, desk.windows, desk.ends)
+            except RedisUnavailable:
+                pass  # `_ask` meets it again, in what was sent
+            except BaseException:
+                self._give_up(account_id, hold_id)
+                raise
+        return await self._reserve_on(secret, key, hold_id, terms, ticket, check, entered, tried)
+
+    async def _reserve_on(
+        self,
+        secret: str,
+        key: KeyRecord,
+        hold_id: str,
+        terms: tuple[Terms, ...],
+        ticket: bytes,
+        check: Callable[[KeyRecord], None],
+        entered: bool,
+        tried: _Tried | None,
+    ) -> Hold:
+        """Go on with a reserve that was not granted at once."""
         refusal: BalanceShort | WindowShort | None = None
         try:
-            if self._holding.enter(account_id, hold_id, first.amount_nanos, first.growth):
+            if entered:
                 try:
-                    return await self._ask(secret, key, hold_id, terms, ticket, check)
+                    return await self._ask(secret, key, hold_id, terms, ticket, check, tried)
                 except (BalanceShort, WindowShort) as error:
                     refusal = error
 
@@ -167,21 +206,24 @@ class Till:
 
         Raises: StoreError when neither could be reached: the caller must not see its answer whole.
         """
-        key, began_s = hold.key, clock.monotonic_s()
+        key, hold_id, began_s = hold.key, hold.hold_id, clock.monotonic_s()
         try:
-            await self._settler.settle(
-                hold.hold_id,
-                key.partition,
-                key.account_id,
-                key.currency,
-                cost_nanos,
-                status,
-                payload,
-                self._clock.now_ms(),
-            )
+            first_try_ms = self._clock.now_ms()
+            command = hold.ends.settle(hold_id, cost_nanos, first_try_ms, status, payload)
+            sent = self._link.send(command)
+            try:
+                charged = (await sent)[0] == b"OK"
+            except RedisUnavailable:
+                charged = False  # the settler meets it again, in what was sent
+            if not charged:
+                ending = Ending(
+                    hold_id, key.partition, key.account_id, key.currency,
+                    cost_nanos, status, payload, first_try_ms,
+                )  # fmt: skip
+                await self._settler.settle(ending, command, sent, began_s)
         finally:
             _SETTLE_SECONDS.observe(clock.monotonic_s() - began_s)
-            self._holding.ended(key.account_id, hold.hold_id, cost_nanos, whole=status == "settled")
+            self._holding.ended(key.account_id, hold_id, cost_nanos, whole=status == "settled")
 
     async def release(self, hold: Hold, payload: bytes) -> None:
         """Give the hold back. Never raises for a store that is away: the release is tried until it is through."""
@@ -251,19 +293,22 @@ class Till:
         terms: tuple[Terms, ...],
         ticket: bytes,
         check: Callable[[KeyRecord], None],
+        tried: _Tried | None = None,
     ) -> Hold:
         """Ask for a hold, corrected as the script asks, until it grants or refuses; and let the others of the
-        account know what came of it."""
+        account know what came of it. `tried`: a first try that is sent already."""
         account_id = key.account_id
         try:
             for _ in range(TRIES_MAX):
-                if not self._leases.held(key.partition):
+                if tried is None:
                     await self._leases.ensure(key.partition)
-                desk = self._desks.of(key, self._clock.now_ms())
+                    desk = self._desks.of(key, self._clock.now_ms())
+                    command = desk.command.filled(hold_id, desk.command.offers(terms), ticket)
+                    sent = self._link.send(command)
+                else:
+                    (desk, command, sent), tried = tried, None
                 try:
-                    reply = await self._scripts.reserve(
-                        desk.command, hold_id, desk.command.offers(terms), ticket
-                    )
+                    reply = await self._scripts.reserved(command, sent)
                 except RedisReplyError:
                     raise  # refused, and nothing written: a tombstone would only fill a Redis that is full
                 except RedisUnavailable:
@@ -281,11 +326,14 @@ class Till:
             self._holding.refused(account_id, hold_id, error.available_nanos)
             raise
         except BaseException:
-            self._holding.refused(account_id, hold_id)
-            self._holding.wake(account_id)
+            self._give_up(account_id, hold_id)
             raise
         self._holding.granted(account_id, hold_id, reply.granted_nanos, reply.available_nanos)
-        return Hold(hold_id, key, reply.offer, reply.granted_nanos, desk.windows)
+        return Hold(hold_id, key, reply.offer, reply.granted_nanos, desk.windows, desk.ends)
+
+    def _give_up(self, account_id: int, hold_id: str) -> None:
+        self._holding.refused(account_id, hold_id)
+        self._holding.wake(account_id)
 
     async def _corrected(
         self,

@@ -1,4 +1,4 @@
-"""What the calls of one key have in common, kept ready: its spans of today, and its reserve as far as it is written.
+"""What the calls of one key have in common, kept ready: its spans of today, its reserve and ends as far as written.
 
 Owns when that is out of date: with another record of the key, and when a span of its windows ends. Sends nothing.
 To write it anew takes ten times what it saves a call.
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.windows import Span, WindowRule, span_of
-from rabbitgw.prepared import ReserveCommand, WindowCheck
+from rabbitgw.prepared import EndCommands, ReserveCommand, WindowCheck
 from rabbitgw.scripts import Scripts
 
 DESKS_MAX: Final = 10_000  # about 2 kB each; past it all are made anew
@@ -21,6 +21,7 @@ class Desk(NamedTuple):
     key: KeyRecord
     windows: tuple[tuple[WindowRule, Span], ...]
     command: ReserveCommand
+    ends: EndCommands
     start_ms: int  # by Redis' clock: from here
     end_ms: int  # until just before here its spans are the present ones
 
@@ -64,4 +65,5 @@ class Desks:
         )
         start_ms = max((span.start_ms for _, span in windows), default=0)
         end_ms = min((span.end_ms for _, span in windows if span.end_ms), default=NEVER_MS)
-        return Desk(key, windows, command, start_ms, end_ms)
+        ends = self._scripts.end_commands(key.partition, key.account_id, key.currency)
+        return Desk(key, windows, command, ends, start_ms, end_ms)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import orjson
 
@@ -89,36 +89,14 @@ class Settler:
         """Endings that are not through yet."""
         return len(self._kept) + len(self._strays)
 
-    async def settle(
-        self,
-        hold_id: str,
-        partition: int,
-        account_id: int,
-        currency: str,
-        cost_nanos: int,
-        status: Literal["settled", "partial"],
-        payload: bytes,
-        first_try_ms: int,
-    ) -> None:
-        """Turn a hold into a charge: as `end`, which is needed only where the first try was not enough."""
-        began_s = clock.monotonic_s()
+    async def settle(self, ending: Ending, command: bytes, sent: Awaitable[Any], began_s: float) -> None:
+        """As `end`, of a settle whose first try is `sent` already. `began_s`: when, by the monotonic clock."""
         try:
-            reply = await self._scripts.settle(
-                partition,
-                account_id,
-                hold_id=hold_id,
-                currency=currency,
-                cost_nanos=cost_nanos,
-                status=status,
-                payload=payload,
-                first_try_ms=first_try_ms,
-            )
-            if reply.word != "OK":
-                _check(hold_id, reply.word)
+            reply = await self._scripts.settled(command, sent)
+            _check(ending.hold_id, reply.word)
             return
         except (RedisUnavailable, NotInRedis) as error:
             failure = error.with_traceback(None)  # which would hold this frame, and it the error
-        ending = Ending(hold_id, partition, account_id, currency, cost_nanos, status, payload, first_try_ms)
         await self._end_after(failure, ending, began_s)
 
     async def end(self, ending: Ending) -> None:

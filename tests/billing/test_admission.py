@@ -25,9 +25,9 @@ from rabbitgw.errors import (
     RedisUnavailable,
     WindowShort,
 )
-from rabbitgw.scripts import Scripts
 from tests.books import assert_books_balance, end_of_call
 from tests.counter import Counter
+from tests.scripted import fail_scripts
 
 if TYPE_CHECKING:
     from rabbitgw.redis_link import RedisLink
@@ -88,10 +88,7 @@ async def test_an_end_that_fails_is_not_waited_for_by_others(
 ) -> None:
     hold = await counter.hold(900_000)
 
-    async def broken(*args: Any, **kwargs: Any) -> Any:
-        raise InvariantBroken("BADARG settle")
-
-    monkeypatch.setattr(Scripts, "settle", broken)
+    fail_scripts(monkeypatch, counter.link, ["settle"], lambda: RedisReplyError("ERR BADARG settle"))
     with pytest.raises(InvariantBroken):
         await counter.till.settle(hold, 100_000, "settled", end_of_call())
     assert local_nanos(counter) == 0
@@ -130,15 +127,19 @@ async def test_a_reserve_whose_reply_is_lost_leaves_no_hold(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await counter.hold(1)  # loaded
-    reserve = Scripts.reserve
+    send = counter.link.send
 
-    async def unheard(self: Scripts, *args: Any, **kwargs: Any) -> Any:
-        await reserve(self, *args, **kwargs)
-        raise RedisTimeout("no reply within 1 s")
+    def unheard(command: bytes) -> asyncio.Future[Any]:
+        async def lose() -> None:
+            await send(command)
+            raise RedisTimeout("no reply within 1 s")
 
-    monkeypatch.setattr(Scripts, "reserve", unheard)
+        return asyncio.ensure_future(lose())
+
+    monkeypatch.setattr(counter.link, "send", unheard)
     with pytest.raises(RedisUnavailable):
         await counter.hold(300_000)
+    monkeypatch.undo()
     assert await counter.held_nanos() == 300_001
     assert counter.settler.kept == 1
     await counter.settler.run_once()
@@ -148,10 +149,8 @@ async def test_a_reserve_whose_reply_is_lost_leaves_no_hold(
 async def test_a_reserve_that_redis_refused_leaves_no_tombstone(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(*args: Any, **kwargs: Any) -> Any:
-        raise RedisReplyError("OOM command not allowed when used memory > 'maxmemory'")
-
-    monkeypatch.setattr(Scripts, "reserve", full)
+    full = "OOM command not allowed when used memory > 'maxmemory'"
+    fail_scripts(monkeypatch, counter.link, ["reserve"], lambda: RedisReplyError(full))
     with pytest.raises(RedisReplyError):
         await counter.hold(300_000)
     assert counter.settler.kept == 0

@@ -13,13 +13,15 @@ import pytest
 from rabbitgw.billing import settling as settling_module
 from rabbitgw.billing.settling import Ending, NotYet, Settler
 from rabbitgw.billing.spool import Spool, SpoolFailed
-from rabbitgw.clock import new_id
+from rabbitgw.clock import monotonic_s, new_id
 from rabbitgw.errors import InvariantBroken, PostgresUnavailable, RedisUnavailable
-from rabbitgw.scripts import Scripts
 from tests.books import Customer, Shop, assert_books_balance, end_of_call
+from tests.scripted import fail_scripts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from rabbitgw.redis_link import RedisLink
 
 CREDIT_NANOS = 1_000_000
 
@@ -70,14 +72,9 @@ async def bench(shop: Shop, tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def away(monkeypatch: pytest.MonkeyPatch, link: RedisLink) -> pytest.MonkeyPatch:
     """Redis takes no end; `undo()` brings it back."""
-
-    async def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise RedisUnavailable("away")
-
-    monkeypatch.setattr(Scripts, "settle", refuse)
-    monkeypatch.setattr(Scripts, "release", refuse)
+    fail_scripts(monkeypatch, link, ["settle", "release"], lambda: RedisUnavailable("away"))
     return monkeypatch
 
 
@@ -263,12 +260,14 @@ async def test_the_loop_ends_what_is_kept_and_stops_with_nothing_left_behind(
 
 
 async def settle(bench: Bench, hold_id: str, cost_nanos: int = 700) -> None:
-    """The short way, which a call takes."""
-    partition, account_id = bench.customer.partition, bench.customer.id
-    await bench.settler.settle(hold_id, partition, account_id, "USD", cost_nanos, "settled", end_of_call(), 0)
+    """What the till has sent and does not know to be charged."""
+    ending, scripts = bench.ending(hold_id, cost_nanos), bench.shop.scripts
+    ends = scripts.end_commands(ending.partition, ending.account_id, ending.currency)
+    command = ends.settle(hold_id, cost_nanos, 0, "settled", ending.payload)
+    await bench.settler.settle(ending, command, scripts.link.send(command), monotonic_s())
 
 
-async def test_the_short_way_charges_once_however_often_it_is_taken(bench: Bench) -> None:
+async def test_what_the_till_sent_charges_once_however_often(bench: Bench) -> None:
     hold_id = await bench.customer.hold(1000)
     for _ in range(2):
         await settle(bench, hold_id)
@@ -277,7 +276,7 @@ async def test_the_short_way_charges_once_however_often_it_is_taken(bench: Bench
     await assert_books_balance(bench.shop)
 
 
-async def test_the_short_way_is_tried_again_within_its_time_and_then_kept(
+async def test_what_the_till_sent_is_tried_again_within_its_time_and_then_kept(
     bench: Bench, away: pytest.MonkeyPatch
 ) -> None:
     hold_id = await bench.customer.hold(1000)
@@ -289,26 +288,29 @@ async def test_the_short_way_is_tried_again_within_its_time_and_then_kept(
     await assert_books_balance(bench.shop)
 
 
-async def test_the_short_way_goes_on_when_redis_comes_back(
+async def test_what_the_till_sent_goes_on_when_redis_comes_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.settler._settle_wait_s = 60.0
-    answer, tries = Scripts.settle, 0
+    hold_id = await bench.customer.hold(1000)
+    answer, tries = bench.shop.link.send, 0
 
-    async def away_twice(self: Scripts, *args: Any, **kwargs: Any) -> Any:
+    def away_twice(command: bytes) -> asyncio.Future[Any]:
         nonlocal tries
         tries += 1
         if tries < 3:
-            raise RedisUnavailable("away")
-        return await answer(self, *args, **kwargs)
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            future.set_exception(RedisUnavailable("away"))
+            return future
+        return answer(command)
 
-    monkeypatch.setattr(Scripts, "settle", away_twice)
-    await settle(bench, await bench.customer.hold(1000))
+    monkeypatch.setattr(bench.shop.link, "send", away_twice)
+    await settle(bench, hold_id)
     assert (tries, bench.settler.kept, await bench.left()) == (3, 0, [])
     assert await bench.customer.redis_nanos() == CREDIT_NANOS - 700
 
 
-async def test_the_short_way_keeps_what_redis_does_not_know_and_refuses_what_was_released(
+async def test_what_the_till_sent_is_kept_if_redis_does_not_know_it_and_refused_if_it_was_released(
     bench: Bench,
 ) -> None:
     unknown = new_id()

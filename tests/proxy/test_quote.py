@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -58,7 +58,7 @@ def quoted(price: Any = PRICE, **fields: Any) -> tuple[Call, Quote]:
 
 
 def hold(index: int, granted_nanos: int) -> Hold:
-    return Hold("h", KEY, index, granted_nanos, ())
+    return Hold("h", KEY, index, granted_nanos, (), cast("Any", None))
 
 
 def test_a_stream_holds_its_input_and_one_slice() -> None:

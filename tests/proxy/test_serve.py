@@ -23,10 +23,10 @@ from rabbitgw.proxy import verdict as verdict_module
 from rabbitgw.proxy.ask import Ask
 from rabbitgw.proxy.dialects import CHAT
 from rabbitgw.proxy.serve import Service
-from rabbitgw.scripts import Scripts
 from tests.counter import Counter
 from tests.fakes.hot_path import DONE, JSON, FakeClient, HandUpstream, event, usage_event
 from tests.loops import until
+from tests.scripted import fail_scripts
 
 if TYPE_CHECKING:
     from rabbitgw.redis_link import RedisLink
@@ -108,13 +108,13 @@ async def desk(pg: Pool, link: RedisLink, tmp_path: Path) -> Any:
 async def test_a_stream_is_settled_before_its_last_line_ends(desk: Desk) -> None:
     task, client = await desk.forwarded()
     gate = asyncio.Event()
-    settle = desk.counter.settler.settle
+    settle = desk.counter.till.settle
 
     async def late(*args: Any) -> None:
         await gate.wait()
         await settle(*args)
 
-    desk.counter.settler.settle = late  # type: ignore[method-assign]
+    desk.counter.till.settle = late  # type: ignore[method-assign]
     desk.upstream.answer(*ANSWER)
     desk.upstream.end()
     whole = b"".join(ANSWER).replace(usage_event(7, 3), b"")
@@ -154,13 +154,10 @@ async def test_a_charge_that_neither_redis_nor_the_disk_takes_cuts_the_answer(
 ) -> None:
     task, client = await desk.forwarded(body)
 
-    async def away(*args: Any, **kwargs: Any) -> Any:
-        raise RedisUnavailable("away")
-
     async def full(*args: Any) -> None:
         raise SpoolFailed("full")
 
-    monkeypatch.setattr(Scripts, "settle", away)
+    fail_scripts(monkeypatch, desk.counter.link, ["settle"], lambda: RedisUnavailable("away"))
     monkeypatch.setattr(desk.counter.spool, "keep", full)
     if body is STREAM:
         desk.upstream.answer(*ANSWER)

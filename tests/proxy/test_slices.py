@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -45,7 +45,7 @@ class Purse:
 class Stream:
     def __init__(self, quote: Quote, *, hidden_tokens_per_s: int = 0) -> None:
         self.purse = Purse()
-        self.hold = Hold("h", KEY, 0, INPUT_NANOS + SLICE * TOKEN_NANOS, ())
+        self.hold = Hold("h", KEY, 0, INPUT_NANOS + SLICE * TOKEN_NANOS, (), cast("Any", None))
         self.slices = Slices(self.purse, self.hold, quote, hidden_tokens_per_s=hidden_tokens_per_s)  # type: ignore[arg-type]
         self.more = self.spent = 0
         self.slices.bind(self._on_more, self._on_spent)
