@@ -146,6 +146,18 @@ async def test_a_reserve_whose_reply_is_lost_leaves_no_hold(
     assert await counter.held_nanos() == local_nanos(counter) == 1
 
 
+async def test_a_reserve_that_is_cancelled_is_counted_no_more(counter: Counter) -> None:
+    await counter.till.release(await counter.hold(1), end_of_call())
+    key, terms = await counter.key(), (Terms(7, 7, 0),)
+    asking = asyncio.create_task(counter.till.reserve(counter.secret, key, new_id(), terms, counter.ticket()))
+    await asyncio.sleep(0)
+    assert counter.till._holding._accounts
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert not counter.till._holding._accounts
+
+
 async def test_a_reserve_that_redis_refused_leaves_no_tombstone(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
