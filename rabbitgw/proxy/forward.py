@@ -26,7 +26,7 @@ from rabbitgw.errors import (
     UpstreamError,
     UpstreamGarbled,
 )
-from rabbitgw.proxy.ask import Ask, ids
+from rabbitgw.proxy.ask import Ask, id_lines
 from rabbitgw.proxy.bodies.parsing import upstream_body
 from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.error_shapes import error_event
@@ -198,8 +198,7 @@ class Run:
             kept += STREAM_HEADERS
             length = None
         kept += self.quote.headers(self.call, self.hold)
-        kept += ids(self.ask)
-        self.client.start(status, kept, length=length)
+        self.client.start(status, kept, length=length, lines=id_lines(self.ask))
         return True
 
     def client_left(self) -> None:
