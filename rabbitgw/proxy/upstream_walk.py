@@ -21,7 +21,7 @@ from rabbitgw.proxy.upstream_head import HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Header
 
 FRAMING_BYTES_MAX = 32 * 1024  # chunk extensions and trailers without any payload between them
 
-_PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
+PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
 class _Ear:
@@ -42,14 +42,14 @@ class ResponseWalk:
     """
 
     __slots__ = (
-        "_feed_data",
         "_fields",
-        "_framing_bytes",
         "_head_bytes",
         "_parser",
         "complete",
         "ended",
         "fault",
+        "feed_data",
+        "framing_bytes",
         "head",
         "keep_alive",
         "pieces",
@@ -68,7 +68,7 @@ class ResponseWalk:
         ear.on_body = self.pieces.append
         ear.on_message_complete = self._on_message_complete
         self._parser: Any = httptools.HttpResponseParser(ear)
-        self._feed_data: Callable[[bytes | memoryview], None] = self._parser.feed_data
+        self.feed_data: Callable[[bytes | memoryview], None] = self._parser.feed_data
         self.restart()
 
     def restart(self) -> None:
@@ -79,24 +79,33 @@ class ResponseWalk:
         self.status = 0
         self.fault = ""
         self.keep_alive = self.complete = self.ended = False
-        self._head_bytes = self._framing_bytes = 0
+        self._head_bytes = self.framing_bytes = 0
 
     def feed(self, data: bytes | memoryview) -> None:
         in_head = not self.status
         try:
-            self._feed_data(data)
-        except _PARSER_ERRORS as error:
-            self.ended = True
-            self.fault = self.fault or f"not proper HTTP/1.1 ({error})"
+            self.feed_data(data)
+        except PARSER_ERRORS as error:
+            self.break_off(error)
             return
         if in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._bound_head()
-        elif self.pieces:
-            self._framing_bytes = 0
-        elif not self.complete:
-            self._bound_framing(len(data))
+        else:
+            self.bound(len(data))
+
+    def break_off(self, error: Exception) -> None:
+        """The parser has raised this."""
+        self.ended = True
+        self.fault = self.fault or f"not proper HTTP/1.1 ({error})"
+
+    def bound(self, nbytes: int) -> None:
+        """After so many bytes of body: what brought no payload is counted."""
+        if self.pieces:
+            self.framing_bytes = 0
+        elif not self.ended:
+            self._bound_framing(nbytes)
 
     def take(self) -> bytes:
         """All payload seen since the last take."""
@@ -110,7 +119,7 @@ class ResponseWalk:
     def stop(self) -> None:
         """Let go of the parser, which holds our bound methods: the cycle would wait for the collector."""
         self._parser = None
-        self._feed_data = _gone
+        self.feed_data = _gone
 
     def _bound_head(self) -> None:
         """The reads that held the head could be too much: the fields are added up."""
@@ -120,8 +129,8 @@ class ResponseWalk:
 
     def _bound_framing(self, nbytes: int) -> None:
         self._fields.clear()  # trailers, which are not passed on
-        self._framing_bytes += nbytes
-        if self._framing_bytes > FRAMING_BYTES_MAX:
+        self.framing_bytes += nbytes
+        if self.framing_bytes > FRAMING_BYTES_MAX:
             self._refuse(f"over {FRAMING_BYTES_MAX} bytes of chunk framing without payload")
 
     def _refuse(self, fault: str) -> None:

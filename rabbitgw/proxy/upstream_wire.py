@@ -17,7 +17,7 @@ from rabbitgw.errors import UpstreamCut, UpstreamError, UpstreamGarbled, Upstrea
 from rabbitgw.proxy.upstream_exchange import Exchange
 from rabbitgw.proxy.upstream_head import read_response_head
 from rabbitgw.proxy.upstream_inflate import Inflater
-from rabbitgw.proxy.upstream_walk import ResponseWalk
+from rabbitgw.proxy.upstream_walk import PARSER_ERRORS, ResponseWalk
 
 PIECE_BYTES_MAX = 64 * 1024  # what a sink is given at once
 WRITE_SLICE_BYTES = (
@@ -150,16 +150,25 @@ class Connection(asyncio.Protocol):
             return
         self._received += len(data)
         walk = self._walk
-        walk.feed(data)
-        if self._flowing and not walk.ended:  # mid-body, nothing to undo: the path of every streamed chunk
-            self.quiet_ticks = 0
+        if (
+            self._flowing
+        ):  # mid-body: as `walk.feed`, without its frame, for this is the path of every streamed chunk
+            try:
+                walk.feed_data(data)
+            except PARSER_ERRORS as error:
+                walk.break_off(error)
             pieces = walk.pieces
-            if pieces:
+            if pieces and not walk.ended:
+                walk.framing_bytes = 0
+                self.quiet_ticks = 0
                 piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 pieces.clear()
                 exchange.sink.on_body(piece)
+                return
+            walk.bound(len(data))
         else:
-            self._advance(exchange)
+            walk.feed(data)
+        self._advance(exchange)
 
     def _receive_much(self, data: bytes) -> None:
         for at in range(0, len(data), PIECE_BYTES_MAX):
