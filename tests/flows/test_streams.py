@@ -176,16 +176,17 @@ async def test_an_upstream_that_falls_silent_midway_is_ended(house_with: Any, up
 
 
 async def test_a_slow_client_holds_upstream_back(house: House, upstream: FakeUpstream) -> None:
-    upstream.script("free", Answer(chunks=("x" * 10_000,) * 2000, usage=usage(1, 1)))
+    upstream.script("free", Answer(chunks=("x" * 10_000,) * 4000, usage=usage(1, 1)))
     headers = {"authorization": f"Bearer {house.secret}"}
     answer = await house.http.post(
         f"{house.base_url}/v1/chat/completions", headers=headers, json={**STREAM, "model": "free"}
     )
     await asyncio.sleep(1.0)
-    assert upstream.requests[-1].bytes_sent < 15_000_000  # of 20 MB: sockets and one buffer, not all of it
+    # of 40 MB: what four sockets may hold, which Linux lets grow to 20 MB in all, and one buffer
+    assert upstream.requests[-1].bytes_sent < 30_000_000
     body = await answer.read()
     assert body.endswith(b"data: [DONE]\n\n")
-    assert len(body) > 20_000_000
+    assert len(body) > 40_000_000
     await assert_books_balance(house)
 
 
