@@ -127,10 +127,7 @@ class Till:
         if entered:  # as `_ask`, of which nearly every call would be three coroutines more
             try:
                 if self._leases.held(key.partition):
-                    desk = self._desks.of(key, self._clock.now_ms())
-                    command = desk.command.filled(hold_id, desk.command.offers(terms), ticket)
-                    sent = self._link.send(command)
-                    tried = (desk, command, sent)
+                    tried = desk, _, sent = self._sent(key, hold_id, terms, ticket)
                     reply = await sent
                     if reply[0] == b"OK":
                         _, index, granted, available, now_ms = reply
@@ -144,6 +141,12 @@ class Till:
                 self._give_up(account_id, hold_id)
                 raise
         return await self._reserve_on(secret, key, hold_id, terms, ticket, check, entered, tried)
+
+    def _sent(self, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes) -> _Tried:
+        """Send a reserve as the key's desk has it now."""
+        desk = self._desks.of(key, self._clock.now_ms())
+        command = desk.command.filled(hold_id, desk.command.offers(terms), ticket)
+        return desk, command, self._link.send(command)
 
     async def _reserve_on(
         self,
@@ -302,11 +305,8 @@ class Till:
             for _ in range(TRIES_MAX):
                 if tried is None:
                     await self._leases.ensure(key.partition)
-                    desk = self._desks.of(key, self._clock.now_ms())
-                    command = desk.command.filled(hold_id, desk.command.offers(terms), ticket)
-                    sent = self._link.send(command)
-                else:
-                    (desk, command, sent), tried = tried, None
+                    tried = self._sent(key, hold_id, terms, ticket)
+                (desk, command, sent), tried = tried, None
                 try:
                     reply = await self._scripts.reserved(command, sent)
                 except RedisReplyError:

@@ -53,17 +53,8 @@ class Ask:
         return body
 
 
-def ids(ask: Ask) -> Headers:
-    """The request ids of an answer: openai reads x-request-id, anthropic request-id; the third is always ours."""
-    shown = ask.shown_id.encode()
-    return [
-        (b"x-request-id", shown),
-        (b"request-id", shown),
-        (b"x-rabbitgw-request-id", ask.request_id.encode()),
-    ]
-
-
 def id_lines(ask: Ask) -> bytes:
-    """The same, ready to be sent: three headers that an answer needs not format one by one."""
+    """The request ids of an answer, as header lines that are ready to be sent: openai reads x-request-id, anthropic
+    request-id; the third is always ours."""
     shown = ask.shown_id
     return f"x-request-id: {shown}\r\nrequest-id: {shown}\r\nx-rabbitgw-request-id: {ask.request_id}\r\n".encode()

@@ -25,7 +25,7 @@ from rabbitgw.errors import (
     RouteNotPriced,
     UpstreamError,
 )
-from rabbitgw.proxy.ask import Ask, ids, no_body
+from rabbitgw.proxy.ask import Ask, id_lines, no_body
 from rabbitgw.proxy.dialects import CHAT, MESSAGES, Dialect, shape_of
 from rabbitgw.proxy.front_body import Body
 from rabbitgw.proxy.front_hands import Hands
@@ -281,6 +281,6 @@ def _refuse_side(answer: Answer, head: Head | None, error: RabbitError) -> None:
     )
     said = {"code": error.code, "message": error.message, "field": error.field}
     body = orjson.dumps({"error": said, "request_id": ask.shown_id})
-    headers = [(b"content-type", b"application/json"), *ids(ask)]
-    answer.start(error.http_status, headers, length=len(body))
+    headers = [(b"content-type", b"application/json")]
+    answer.start(error.http_status, headers, length=len(body), lines=id_lines(ask))
     answer.finish(body)

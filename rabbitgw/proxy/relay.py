@@ -149,9 +149,7 @@ class Relay:
             self._hold_up(b"")  # it was more than its size gave away
 
     def on_end(self) -> None:
-        self.ended = True
-        if self._end_waiter is not None:
-            self._set_ended()
+        self._set_ended()
         if not self.started:
             self._resolve(Outcome.REFUSED)
         elif not self._kept:  # else `resume_for_money` concludes
@@ -237,7 +235,6 @@ class Relay:
     def _conclude(self) -> None:
         """All that upstream sent has been passed on."""
         rest = self._read_rest()
-        outcome = self.outcome
         if self.error is not None:
             self._resolve(Outcome.BROKE)
             return
@@ -245,8 +242,7 @@ class Relay:
             self.client.write(rest)
         if self.stream is None:
             self.client.hold_back()
-        if not outcome.done():
-            outcome.set_result(Outcome.WHOLE)
+        self._resolve(Outcome.WHOLE)
 
     def _read_rest(self) -> bytes:
         """Of a stream: a last event that nothing terminated, which may state the usage, or be much of the answer. A

@@ -32,7 +32,7 @@ from rabbitgw.errors import (
     UpstreamRefusedUs,
 )
 from rabbitgw.proxy import error_shapes
-from rabbitgw.proxy.ask import Ask, ids
+from rabbitgw.proxy.ask import Ask, id_lines
 from rabbitgw.proxy.bodies.parsing import parse_call
 from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
@@ -165,7 +165,8 @@ class Service:
         return ModelNotFound(f"the model {call.model!r} does not exist", field="model")
 
     def _answer(self, ask: Ask, client: Client, status: int, body: bytes, headers: Headers) -> None:
-        client.start(status, [(b"content-type", b"application/json"), *headers, *ids(ask)], length=len(body))
+        shown = [(b"content-type", b"application/json"), *headers]
+        client.start(status, shown, length=len(body), lines=id_lines(ask))
         client.finish(body)
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from rabbitgw.proxy.ask import Ask, id_lines, ids
+from rabbitgw.proxy.ask import Ask, id_lines
 from rabbitgw.proxy.dialects import CHAT
 from rabbitgw.proxy.front_wire import AHEAD_BYTES_MAX, DROPPED_BYTES_MAX, REQUESTS_PER_TURN_MAX
 from rabbitgw.proxy.relay import Client
@@ -58,7 +58,10 @@ async def test_header_lines_that_are_ready_are_sent_behind_the_headers(caller_id
         client.finish(b"x")
 
     async def by_headers(client: Client, body: bytes) -> None:
-        client.start(200, [(b"a", b"b"), *ids(ask)], length=1)
+        shown = ask.shown_id.encode()
+        ids = [(b"x-request-id", shown), (b"request-id", shown)]
+        ids.append((b"x-rabbitgw-request-id", ask.request_id.encode()))
+        client.start(200, [(b"a", b"b"), *ids], length=1)
         client.finish(b"x")
 
     async with bare(by_lines) as one, bare(by_headers) as other:
