@@ -28,7 +28,9 @@ if mood == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 else:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-(folder / f"{os.getpid()}.pid").write_text(told["slot"])
+written = folder / f"{os.getpid()}.written"
+written.write_text(told["slot"])
+written.rename(folder / f"{os.getpid()}.pid")  # whole once it is seen
 if mood == "dying":
     os._exit(3)
 leash.send(b"ready\\n")
