@@ -69,7 +69,8 @@ CREATE TYPE usage_event AS (
 	shortfall_nanos bigint,
 	held_input_tokens bigint,
 	user_id bigint,
-	excess_nanos bigint
+	excess_nanos bigint,
+	team_id bigint
 );
 
 COMMENT ON TYPE usage_event IS 'A call that ended, as a statement takes it: an array of these costs a third of an array per column.';
@@ -253,7 +254,13 @@ CREATE TABLE api_keys (
     redis_generation bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     user_id bigint,
+    models_denied text[],
+    scopes text[],
+    ip_allowlist text[],
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT api_keys_check CHECK ((redis_generation <= generation)),
+    CONSTRAINT api_keys_metadata_check CHECK ((jsonb_typeof(metadata) = 'object'::text)),
     CONSTRAINT api_keys_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
 );
 
@@ -264,6 +271,12 @@ COMMENT ON COLUMN api_keys.models IS 'Patterns (fnmatch) of models that the key 
 COMMENT ON COLUMN api_keys.redis_generation IS 'The newest generation that Redis has acknowledged.';
 
 COMMENT ON COLUMN api_keys.user_id IS 'Whose key it is; null: nobody''s in particular.';
+
+COMMENT ON COLUMN api_keys.models_denied IS 'Patterns (fnmatch) of models that the key may not call, whatever `models` says.';
+
+COMMENT ON COLUMN api_keys.scopes IS 'What the key may do; null: all that a caller may.';
+
+COMMENT ON COLUMN api_keys.ip_allowlist IS 'Networks (CIDR) that the key may be used from; null: any.';
 
 ALTER TABLE api_keys ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME api_keys_id_seq
@@ -342,6 +355,30 @@ COMMENT ON TABLE key_secrets IS 'The secrets a key has had, hashed. Rotation add
 
 COMMENT ON COLUMN key_secrets.generation IS 'The key''s generation when this secret was last changed.';
 
+CREATE TABLE rates (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    key_id bigint,
+    user_id bigint,
+    team_id bigint,
+    model_pattern text,
+    rpm bigint,
+    tpm bigint,
+    parallel bigint,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    removed_at timestamp with time zone,
+    CONSTRAINT rates_limit_something CHECK ((num_nonnulls(rpm, tpm, parallel) >= 1)),
+    CONSTRAINT rates_model_pattern_check CHECK (((length(model_pattern) >= 1) AND (length(model_pattern) <= 256))),
+    CONSTRAINT rates_of_one CHECK ((num_nonnulls(key_id, user_id, team_id) <= 1)),
+    CONSTRAINT rates_parallel_check CHECK (((parallel >= 1) AND (parallel <= 1000000))),
+    CONSTRAINT rates_rpm_check CHECK (((rpm >= 1) AND (rpm <= 1000000000))),
+    CONSTRAINT rates_tpm_check CHECK (((tpm >= 1) AND (tpm <= '1000000000000'::bigint)))
+);
+
+COMMENT ON TABLE rates IS 'Requests and tokens per minute, calls in parallel: on a key, a user, a team, or the account where none is named.';
+
+COMMENT ON COLUMN rates.model_pattern IS 'Only calls of models that match it (fnmatch), taken together; null: all.';
+
 CREATE TABLE users (
     id bigint NOT NULL,
     account_id bigint NOT NULL,
@@ -350,6 +387,7 @@ CREATE TABLE users (
     external_id text,
     disabled_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    team_id bigint,
     CONSTRAINT users_email_check CHECK (((length(email) >= 3) AND (length(email) <= 254))),
     CONSTRAINT users_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 255))),
     CONSTRAINT users_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
@@ -358,6 +396,8 @@ CREATE TABLE users (
 COMMENT ON TABLE users IS 'Who calls, within an account. While disabled_at is set none of the user''s keys is good.';
 
 COMMENT ON COLUMN users.external_id IS 'The operator''s own name for the user.';
+
+COMMENT ON COLUMN users.team_id IS 'The team that the user is in; null: none.';
 
 CREATE TABLE windows (
     id bigint NOT NULL,
@@ -368,12 +408,21 @@ CREATE TABLE windows (
     zone text DEFAULT '+08:00'::text NOT NULL,
     reset_time text DEFAULT '00:00'::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT windows_kind_check CHECK ((kind = ANY (ARRAY['lifetime'::text, 'day'::text]))),
+    user_id bigint,
+    team_id bigint,
+    extra_nanos bigint DEFAULT 0 NOT NULL,
+    extra_until timestamp with time zone,
+    removed_at timestamp with time zone,
+    CONSTRAINT windows_extra_nanos_check CHECK (((extra_nanos >= 0) AND (extra_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT windows_kind_check CHECK ((kind = ANY (ARRAY['lifetime'::text, 'day'::text, 'week'::text, 'month'::text, '5h'::text]))),
     CONSTRAINT windows_limit_nanos_check CHECK (((limit_nanos >= 0) AND (limit_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT windows_of_one CHECK ((num_nonnulls(key_id, user_id, team_id) <= 1)),
     CONSTRAINT windows_reset_time_check CHECK ((reset_time ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'::text))
 );
 
-COMMENT ON TABLE windows IS 'Spend caps: on a key, or on the whole account where key_id is null.';
+COMMENT ON TABLE windows IS 'Spend caps: on a key, a user or a team, or on the whole account where none is named.';
+
+COMMENT ON COLUMN windows.extra_nanos IS 'A temporary increase of the limit, until extra_until.';
 
 CREATE VIEW key_records AS
  SELECT s.secret_sha256,
@@ -392,11 +441,32 @@ CREATE VIEW key_records AS
     k.revoked_at,
     k.created_at,
     ((k.revoked_at IS NOT NULL) OR (s.revoked_at IS NOT NULL)) AS revoked,
-    ( SELECT COALESCE(jsonb_agg(jsonb_build_object('window_id', w.id, 'key_id', w.key_id, 'kind', w.kind, 'limit_nanos', w.limit_nanos, 'zone', w.zone, 'reset_time', w.reset_time) ORDER BY w.id), '[]'::jsonb) AS "coalesce"
+    ( SELECT COALESCE(jsonb_agg(jsonb_build_object('window_id', w.id, 'key_id', w.key_id, 'kind', w.kind, 'limit_nanos', w.limit_nanos, 'zone', w.zone, 'reset_time', w.reset_time, 'extra_nanos', w.extra_nanos, 'extra_until', w.extra_until) ORDER BY w.id), '[]'::jsonb) AS "coalesce"
            FROM windows w
-          WHERE ((w.account_id = k.account_id) AND ((w.key_id = k.id) OR (w.key_id IS NULL)))) AS windows,
+          WHERE ((w.account_id = k.account_id) AND (w.removed_at IS NULL) AND
+                CASE
+                    WHEN (w.key_id IS NOT NULL) THEN (w.key_id = k.id)
+                    WHEN (w.user_id IS NOT NULL) THEN (w.user_id = k.user_id)
+                    WHEN (w.team_id IS NOT NULL) THEN (w.team_id = u.team_id)
+                    ELSE true
+                END)) AS windows,
     k.user_id,
-    (u.disabled_at IS NOT NULL) AS user_disabled
+    (u.disabled_at IS NOT NULL) AS user_disabled,
+    u.team_id,
+    ( SELECT COALESCE(jsonb_agg(jsonb_build_object('rate_id', r.id, 'key_id', r.key_id, 'model_pattern', r.model_pattern, 'rpm', r.rpm, 'tpm', r.tpm, 'parallel', r.parallel) ORDER BY r.id), '[]'::jsonb) AS "coalesce"
+           FROM rates r
+          WHERE ((r.account_id = k.account_id) AND (r.removed_at IS NULL) AND
+                CASE
+                    WHEN (r.key_id IS NOT NULL) THEN (r.key_id = k.id)
+                    WHEN (r.user_id IS NOT NULL) THEN (r.user_id = k.user_id)
+                    WHEN (r.team_id IS NOT NULL) THEN (r.team_id = u.team_id)
+                    ELSE true
+                END)) AS rates,
+    k.models_denied,
+    k.scopes,
+    k.ip_allowlist,
+    k.metadata,
+    k.tags
    FROM (((key_secrets s
      JOIN api_keys k ON ((k.id = s.key_id)))
      JOIN accounts a ON ((a.id = k.account_id)))
@@ -503,6 +573,15 @@ ALTER TABLE prices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+ALTER TABLE rates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rates_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE schema_migrations (
     name text NOT NULL,
     sha256 text NOT NULL,
@@ -510,6 +589,25 @@ CREATE TABLE schema_migrations (
 );
 
 COMMENT ON TABLE schema_migrations IS 'Which migration files this database has had, and what they contained.';
+
+CREATE TABLE teams (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT teams_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+COMMENT ON TABLE teams IS 'Users of an account that limits and reports take together.';
+
+ALTER TABLE teams ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME teams_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE usage (
     id uuid NOT NULL,
@@ -555,6 +653,7 @@ CREATE TABLE usage (
     held_input_tokens bigint NOT NULL,
     user_id bigint,
     excess_nanos bigint DEFAULT 0 NOT NULL,
+    team_id bigint,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 )
@@ -583,6 +682,8 @@ COMMENT ON COLUMN usage.held_input_tokens IS 'Input tokens that the hold covered
 COMMENT ON COLUMN usage.user_id IS 'Whose key it was when the call was admitted.';
 
 COMMENT ON COLUMN usage.excess_nanos IS 'How much more than its hold a stream has cost; 0 for the last-money call, whose shortfall_nanos says it.';
+
+COMMENT ON COLUMN usage.team_id IS 'The team of its user when the call was admitted.';
 
 CREATE TABLE usage_default (
     id uuid NOT NULL,
@@ -628,6 +729,7 @@ CREATE TABLE usage_default (
     held_input_tokens bigint NOT NULL,
     user_id bigint,
     excess_nanos bigint DEFAULT 0 NOT NULL,
+    team_id bigint,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 );
@@ -732,8 +834,17 @@ ALTER TABLE ONLY ledger_transactions_default
 ALTER TABLE ONLY prices
     ADD CONSTRAINT prices_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY rates
+    ADD CONSTRAINT rates_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY teams
+    ADD CONSTRAINT teams_of_account UNIQUE (account_id, id);
+
+ALTER TABLE ONLY teams
+    ADD CONSTRAINT teams_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY usage
     ADD CONSTRAINT usage_pkey PRIMARY KEY (id);
@@ -781,6 +892,10 @@ CREATE INDEX prices_effective ON prices USING btree (effective_from);
 
 CREATE INDEX prices_newest ON prices USING btree (pattern, currency, effective_from DESC, id DESC);
 
+CREATE INDEX rates_account ON rates USING btree (account_id);
+
+CREATE INDEX rates_key ON rates USING btree (key_id) WHERE (key_id IS NOT NULL);
+
 CREATE INDEX usage_account ON ONLY usage USING btree (account_id, id DESC);
 
 CREATE INDEX usage_caller_request ON ONLY usage USING btree (account_id, caller_request_id) WHERE (caller_request_id IS NOT NULL);
@@ -813,11 +928,17 @@ CREATE UNIQUE INDEX users_email ON users USING btree (account_id, lower(email)) 
 
 CREATE UNIQUE INDEX users_external_id ON users USING btree (account_id, external_id) WHERE (external_id IS NOT NULL);
 
+CREATE INDEX users_team ON users USING btree (team_id) WHERE (team_id IS NOT NULL);
+
 CREATE INDEX wallet_credits_unapplied ON wallet_credits USING btree (account_id, currency, seq) WHERE (applied_at IS NULL);
 
 CREATE INDEX windows_account ON windows USING btree (account_id);
 
 CREATE INDEX windows_key ON windows USING btree (key_id);
+
+CREATE INDEX windows_team ON windows USING btree (team_id) WHERE (team_id IS NOT NULL);
+
+CREATE INDEX windows_user ON windows USING btree (user_id) WHERE (user_id IS NOT NULL);
 
 ALTER INDEX ledger_entries_wallet ATTACH PARTITION ledger_entries_default_account_id_currency_transaction_id_idx;
 
@@ -874,8 +995,26 @@ ALTER TABLE ONLY api_keys
 ALTER TABLE ONLY key_secrets
     ADD CONSTRAINT key_secrets_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
 
+ALTER TABLE ONLY rates
+    ADD CONSTRAINT rates_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY rates
+    ADD CONSTRAINT rates_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
+
+ALTER TABLE ONLY rates
+    ADD CONSTRAINT rates_team_of_account FOREIGN KEY (account_id, team_id) REFERENCES teams(account_id, id);
+
+ALTER TABLE ONLY rates
+    ADD CONSTRAINT rates_user_of_account FOREIGN KEY (account_id, user_id) REFERENCES users(account_id, id);
+
+ALTER TABLE ONLY teams
+    ADD CONSTRAINT teams_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
 ALTER TABLE ONLY users
     ADD CONSTRAINT users_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY users
+    ADD CONSTRAINT users_team_of_account FOREIGN KEY (account_id, team_id) REFERENCES teams(account_id, id);
 
 ALTER TABLE ONLY wallet_credits
     ADD CONSTRAINT wallet_credits_account_id_currency_fkey FOREIGN KEY (account_id, currency) REFERENCES wallets(account_id, currency);
@@ -888,6 +1027,12 @@ ALTER TABLE ONLY windows
 
 ALTER TABLE ONLY windows
     ADD CONSTRAINT windows_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
+
+ALTER TABLE ONLY windows
+    ADD CONSTRAINT windows_team_of_account FOREIGN KEY (account_id, team_id) REFERENCES teams(account_id, id);
+
+ALTER TABLE ONLY windows
+    ADD CONSTRAINT windows_user_of_account FOREIGN KEY (account_id, user_id) REFERENCES users(account_id, id);
 
 GRANT USAGE ON SCHEMA public TO rabbitgw_app;
 
@@ -926,6 +1071,16 @@ GRANT UPDATE(generation) ON TABLE key_secrets TO rabbitgw_app;
 
 GRANT UPDATE(revoked_at) ON TABLE key_secrets TO rabbitgw_app;
 
+GRANT SELECT,INSERT ON TABLE rates TO rabbitgw_app;
+
+GRANT UPDATE(rpm) ON TABLE rates TO rabbitgw_app;
+
+GRANT UPDATE(tpm) ON TABLE rates TO rabbitgw_app;
+
+GRANT UPDATE(parallel) ON TABLE rates TO rabbitgw_app;
+
+GRANT UPDATE(removed_at) ON TABLE rates TO rabbitgw_app;
+
 GRANT SELECT,INSERT ON TABLE users TO rabbitgw_app;
 
 GRANT UPDATE(name) ON TABLE users TO rabbitgw_app;
@@ -936,7 +1091,17 @@ GRANT UPDATE(external_id) ON TABLE users TO rabbitgw_app;
 
 GRANT UPDATE(disabled_at) ON TABLE users TO rabbitgw_app;
 
+GRANT UPDATE(team_id) ON TABLE users TO rabbitgw_app;
+
 GRANT SELECT,INSERT ON TABLE windows TO rabbitgw_app;
+
+GRANT UPDATE(limit_nanos) ON TABLE windows TO rabbitgw_app;
+
+GRANT UPDATE(extra_nanos) ON TABLE windows TO rabbitgw_app;
+
+GRANT UPDATE(extra_until) ON TABLE windows TO rabbitgw_app;
+
+GRANT UPDATE(removed_at) ON TABLE windows TO rabbitgw_app;
 
 GRANT SELECT ON TABLE key_records TO rabbitgw_app;
 
@@ -949,6 +1114,10 @@ GRANT SELECT,INSERT ON TABLE ledger_transactions TO rabbitgw_app;
 GRANT SELECT,INSERT ON TABLE prices TO rabbitgw_app;
 
 GRANT SELECT ON TABLE schema_migrations TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE teams TO rabbitgw_app;
+
+GRANT UPDATE(name) ON TABLE teams TO rabbitgw_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE usage TO rabbitgw_app;
 

@@ -3,7 +3,7 @@
 Redis never parses it; the consumer does. Names are short because each event is stored in Redis until it is booked.
 Money is not in here but for what the script itself writes beside it (charge, windows, account, currency).
 
-    k key id          u id of its user, if any      r caller's request id
+    k key id          u id of its user, if any  tm of the user's team     r caller's request id
     m model as priced d dialect                     v price version
     st 1 = streamed   hi input tokens held for      sh how much less than its bound was held, nanos
     ov how much more than its hold a stream has cost, nanos
@@ -32,6 +32,7 @@ def ticket(
     streamed: bool = False,
     held_input_tokens: int = 0,
     user_id: int | None = None,
+    team_id: int | None = None,
 ) -> dict[str, Any]:
     """The facts known at admission; what the sweeper books when the gateway is gone."""
     facts: dict[str, Any] = {
@@ -47,6 +48,8 @@ def ticket(
     }
     if user_id is not None:
         facts["u"] = user_id
+    if team_id is not None:
+        facts["tm"] = team_id
     return facts
 
 

@@ -35,6 +35,7 @@ class KeyRecord:
     revoked: bool
     user_id: int | None = None  # these two are not in records that Redis kept from before there were users
     user_disabled: bool = False
+    team_id: int | None = None
 
     def expired(self, now_ms: int) -> bool:
         return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
@@ -59,6 +60,7 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         revoked=row["revoked"],
         user_id=row["user_id"],
         user_disabled=row["user_disabled"],
+        team_id=row["team_id"],
     )
 
 

@@ -105,6 +105,7 @@ class UsageRow:
     held_input_tokens: int
     user_id: int | None
     excess_nanos: int
+    team_id: int | None
 
 
 _AS_TUPLE: Final = attrgetter(*(column.name for column in fields(UsageRow)))
@@ -226,6 +227,7 @@ def read_event(
         _number(said, "hi", problems) or 0,
         _number(said, "u", problems),
         _number(said, "ov", problems, AMOUNT_NANOS_MAX) or 0,
+        _number(said, "tm", problems),
     )
     return row, ("; ".join(problems) if problems else None)
 

@@ -141,6 +141,7 @@ class Service:
         facts = events.ticket(
             key_id=key.key_id,
             user_id=key.user_id,
+            team_id=key.team_id,
             caller_request_id=ask.caller_request_id,
             model=call.model,
             dialect=ask.dialect.name,

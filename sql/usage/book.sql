@@ -8,7 +8,7 @@ INSERT INTO usage (
     usage_source, input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
     reasoning_tokens, audio_input_tokens, audio_output_tokens, attempts, admitted_at, first_byte_at, finished_at,
     upstream_model, service_tier, error_code, tools, per_model, streamed, shortfall_nanos, held_input_tokens,
-    user_id, excess_nanos
+    user_id, excess_nanos, team_id
 )
 SELECT
     $1::bigint, e.id, e.account_id, e.currency, e.status, e.late, e.charge_nanos, e.charge_nanos, e.expired_nanos,
@@ -20,7 +20,7 @@ SELECT
     timestamptz 'epoch' + e.first_byte_ms * interval '1 ms',
     timestamptz 'epoch' + e.finished_ms * interval '1 ms',
     e.upstream_model, e.service_tier, e.error_code, e.tools::jsonb, e.per_model::jsonb, e.streamed,
-    e.shortfall_nanos, e.held_input_tokens, e.user_id, e.excess_nanos
+    e.shortfall_nanos, e.held_input_tokens, e.user_id, e.excess_nanos, e.team_id
 FROM unnest($2::usage_event[]) AS e
 ON CONFLICT (id) DO UPDATE SET
     -- expired_nanos and expired_position stay: they say what expiry booked, and where.
