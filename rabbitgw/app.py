@@ -30,6 +30,7 @@ from rabbitgw.billing.keyring import Keyring
 from rabbitgw.billing.leases import Leases
 from rabbitgw.billing.loading import AccountLoader
 from rabbitgw.billing.loops import first_of
+from rabbitgw.billing.plan_book import PlanFeed
 from rabbitgw.billing.price_book import PriceFeed
 from rabbitgw.billing.settling import Settler
 from rabbitgw.billing.spool import Spool
@@ -111,6 +112,7 @@ class Gateway:
         scripts = opened.scripts
         self._keyring = Keyring(opened.pg, scripts, opened.link)
         self._prices = PriceFeed(opened.pg)
+        self._plans = PlanFeed(opened.pg)
         self._leases = Leases(scripts, worker_id, redis_clock, settings.lease_s)
         self._spool = Spool(settings.data_dir / "spool", worker_id)
         strays = StrayBooker(opened.pg, opened.link, scripts.names)
@@ -123,6 +125,7 @@ class Gateway:
             self._settler,
             redis_clock,
             loader.load,
+            self._plans,
             hold_max_age_s=settings.hold_max_age_s,
             events_backlog_max=settings.events_backlog_max,
             hold_wait_s=settings.hold_wait_s,
@@ -148,6 +151,7 @@ class Gateway:
     async def start(self) -> None:
         """Listen. Raises: SettingInvalid when the port is taken, PostgresUnavailable."""
         await self._prices.start()
+        await self._plans.start()
         self._settler.adopt()
         for loop in (self._leases.run(self._stop), self._settler.run(self._stop), self._tick()):
             task = asyncio.create_task(loop)
@@ -182,6 +186,7 @@ class Gateway:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._leases.give_up()
         await self._prices.stop()
+        await self._plans.stop()
         self._spool.close()
         self.scrape.sources.remove(self._show)
 
@@ -226,6 +231,7 @@ class Gateway:
         metrics.SPOOL_RECORDS.set(self._spool.records)
         metrics.PRICES.set(len(self._prices.book))
         metrics.PRICES_STALE.set(int(self._prices.stale))
+        metrics.PLANS_STALE.set(int(self._plans.stale))
         metrics.UPSTREAM_CONNECTIONS.set(self._upstream.idle, "idle")
         metrics.UPSTREAM_CONNECTIONS.set(self._upstream.open - self._upstream.idle, "busy")
         show_stores(self._opened)

@@ -113,6 +113,13 @@ class Conflict(CallerError):
     code = "conflict"
 
 
+class PreconditionFailed(CallerError):
+    """What a change was made upon has changed since."""
+
+    http_status = 412
+    code = "precondition_failed"
+
+
 class BodyTooLarge(CallerError):
     http_status = 413
     code = "request_too_large"

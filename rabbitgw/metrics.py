@@ -131,6 +131,9 @@ PRICES: Final = Gauge("rabbitgw_price_book_prices", "prices in force", merge="mi
 PRICES_STALE: Final = Gauge(
     "rabbitgw_price_book_stale", "1: a gateway cannot ask for new prices", merge="max"
 )
+PLANS_STALE: Final = Gauge(
+    "rabbitgw_plan_book_stale", "1: a gateway cannot ask for changes of plans", merge="max"
+)
 # -- the books --
 EVENTS_BOOKED: Final = Counter("rabbitgw_consumer_events_total", "usage events booked into the ledger")
 EVENTS_WAITING: Final = Gauge(

@@ -188,6 +188,16 @@ $$;
 
 COMMENT ON FUNCTION books_refuse_imbalance() IS 'All lines of a transaction go in by one statement; its transition table sums to zero per transaction.';
 
+CREATE FUNCTION plans_next_revision() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('rabbitgw.plans'));
+    NEW.revision := nextval('plan_revisions');
+    RETURN NEW;
+END
+$$;
+
 CREATE FUNCTION prices_append_only() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -355,6 +365,25 @@ COMMENT ON TABLE key_secrets IS 'The secrets a key has had, hashed. Rotation add
 
 COMMENT ON COLUMN key_secrets.generation IS 'The key''s generation when this secret was last changed.';
 
+CREATE TABLE plan_assignments (
+    id bigint NOT NULL,
+    plan_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    team_id bigint,
+    user_id bigint,
+    key_id bigint,
+    zone text,
+    effective_from timestamp with time zone NOT NULL,
+    effective_to timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT plan_assignments_of_one CHECK ((num_nonnulls(team_id, user_id, key_id) <= 1)),
+    CONSTRAINT plan_assignments_span CHECK (((effective_to IS NULL) OR (effective_to >= effective_from)))
+);
+
+COMMENT ON TABLE plan_assignments IS 'Who is on a plan, and when: a key, a user, a team, or the account where none is named. Ending one sets effective_to.';
+
+COMMENT ON COLUMN plan_assignments.zone IS 'Instead of the plan''s own zone; null: the plan''s.';
+
 CREATE TABLE rates (
     id bigint NOT NULL,
     account_id bigint NOT NULL,
@@ -404,7 +433,7 @@ CREATE TABLE windows (
     account_id bigint NOT NULL,
     key_id bigint,
     kind text NOT NULL,
-    limit_nanos bigint NOT NULL,
+    limit_nanos bigint,
     zone text DEFAULT '+08:00'::text NOT NULL,
     reset_time text DEFAULT '00:00'::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -413,9 +442,11 @@ CREATE TABLE windows (
     extra_nanos bigint DEFAULT 0 NOT NULL,
     extra_until timestamp with time zone,
     removed_at timestamp with time zone,
+    assignment_id bigint,
     CONSTRAINT windows_extra_nanos_check CHECK (((extra_nanos >= 0) AND (extra_nanos <= '9000000000000000000'::bigint))),
     CONSTRAINT windows_kind_check CHECK ((kind = ANY (ARRAY['lifetime'::text, 'day'::text, 'week'::text, 'month'::text, '5h'::text]))),
     CONSTRAINT windows_limit_nanos_check CHECK (((limit_nanos >= 0) AND (limit_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT windows_limit_or_plan CHECK (((limit_nanos IS NULL) = (assignment_id IS NOT NULL))),
     CONSTRAINT windows_of_one CHECK ((num_nonnulls(key_id, user_id, team_id) <= 1)),
     CONSTRAINT windows_reset_time_check CHECK ((reset_time ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'::text))
 );
@@ -423,6 +454,8 @@ CREATE TABLE windows (
 COMMENT ON TABLE windows IS 'Spend caps: on a key, a user or a team, or on the whole account where none is named.';
 
 COMMENT ON COLUMN windows.extra_nanos IS 'A temporary increase of the limit, until extra_until.';
+
+COMMENT ON COLUMN windows.assignment_id IS 'Of a plan''s daily limit, which has limit, zone and reset time.';
 
 CREATE VIEW key_records AS
  SELECT s.secret_sha256,
@@ -443,7 +476,7 @@ CREATE VIEW key_records AS
     ((k.revoked_at IS NOT NULL) OR (s.revoked_at IS NOT NULL)) AS revoked,
     ( SELECT COALESCE(jsonb_agg(jsonb_build_object('window_id', w.id, 'key_id', w.key_id, 'kind', w.kind, 'limit_nanos', w.limit_nanos, 'zone', w.zone, 'reset_time', w.reset_time, 'extra_nanos', w.extra_nanos, 'extra_until', w.extra_until) ORDER BY w.id), '[]'::jsonb) AS "coalesce"
            FROM windows w
-          WHERE ((w.account_id = k.account_id) AND (w.removed_at IS NULL) AND
+          WHERE ((w.account_id = k.account_id) AND (w.removed_at IS NULL) AND (w.assignment_id IS NULL) AND
                 CASE
                     WHEN (w.key_id IS NOT NULL) THEN (w.key_id = k.id)
                     WHEN (w.user_id IS NOT NULL) THEN (w.user_id = k.user_id)
@@ -466,7 +499,17 @@ CREATE VIEW key_records AS
     k.scopes,
     k.ip_allowlist,
     k.metadata,
-    k.tags
+    k.tags,
+    ( SELECT COALESCE(jsonb_agg(jsonb_build_object('plan_id', p.plan_id, 'window_id', w.id, 'zone', p.zone, 'from_ms', ((EXTRACT(epoch FROM p.effective_from) * (1000)::numeric))::bigint, 'to_ms', ((EXTRACT(epoch FROM p.effective_to) * (1000)::numeric))::bigint) ORDER BY (p.key_id IS NULL), (p.user_id IS NULL), (p.team_id IS NULL), p.id), '[]'::jsonb) AS "coalesce"
+           FROM (plan_assignments p
+             LEFT JOIN windows w ON ((w.assignment_id = p.id)))
+          WHERE ((p.account_id = k.account_id) AND ((p.effective_to IS NULL) OR (p.effective_to > now())) AND
+                CASE
+                    WHEN (p.key_id IS NOT NULL) THEN (p.key_id = k.id)
+                    WHEN (p.user_id IS NOT NULL) THEN (p.user_id = k.user_id)
+                    WHEN (p.team_id IS NOT NULL) THEN (p.team_id = u.team_id)
+                    ELSE true
+                END)) AS plans
    FROM (((key_secrets s
      JOIN api_keys k ON ((k.id = s.key_id)))
      JOIN accounts a ON ((a.id = k.account_id)))
@@ -541,6 +584,71 @@ CREATE TABLE ledger_transactions_default (
     CONSTRAINT ledger_transactions_ref_check CHECK ((length(ref) <= 255))
 );
 
+ALTER TABLE plan_assignments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME plan_assignments_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE plan_daily_limits (
+    id bigint NOT NULL,
+    plan_id bigint NOT NULL,
+    limit_nanos bigint NOT NULL,
+    zone text NOT NULL,
+    reset_time text NOT NULL,
+    before_zone text,
+    before_reset_time text,
+    before_until timestamp with time zone,
+    CONSTRAINT plan_daily_limits_before CHECK ((num_nonnulls(before_zone, before_reset_time, before_until) = ANY (ARRAY[0, 3]))),
+    CONSTRAINT plan_daily_limits_limit_nanos_check CHECK (((limit_nanos >= 0) AND (limit_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT plan_daily_limits_reset_time_check CHECK ((reset_time ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'::text))
+);
+
+COMMENT ON COLUMN plan_daily_limits.before_until IS 'The end of the day during which zone or reset time was changed: until then the former ones hold.';
+
+ALTER TABLE plan_daily_limits ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME plan_daily_limits_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE SEQUENCE plan_revisions
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE plans (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    type text NOT NULL,
+    currency text NOT NULL,
+    revision bigint DEFAULT 0 NOT NULL,
+    archived_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT plans_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT plans_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT plans_type_check CHECK ((type = ANY (ARRAY['daily_limit'::text, 'usage'::text])))
+);
+
+COMMENT ON COLUMN plans.revision IS 'Raised by every change of the plan or of a part of it; its ETag.';
+
+ALTER TABLE plans ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME plans_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE prices (
     id bigint NOT NULL,
     pattern text NOT NULL,
@@ -550,6 +658,7 @@ CREATE TABLE prices (
     origin text NOT NULL,
     terms jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    plan_id bigint,
     CONSTRAINT prices_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT prices_origin_check CHECK ((origin = ANY (ARRAY['set'::text, 'import'::text]))),
     CONSTRAINT prices_pattern_check CHECK (((length(pattern) >= 1) AND (length(pattern) <= 256))),
@@ -563,6 +672,8 @@ COMMENT ON COLUMN prices.pattern IS 'A model''s exact name, or a pattern (fnmatc
 COMMENT ON COLUMN prices.sold IS 'False: from here on the models of this pattern are not sold.';
 
 COMMENT ON COLUMN prices.terms IS 'Rates in nanos per million tokens, per tier and context size, units, token limits: rabbitgw/billing/price_terms.py.';
+
+COMMENT ON COLUMN prices.plan_id IS 'Only for calls on this plan; null: the list price.';
 
 ALTER TABLE prices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME prices_id_seq
@@ -831,6 +942,18 @@ ALTER TABLE ONLY ledger_transactions
 ALTER TABLE ONLY ledger_transactions_default
     ADD CONSTRAINT ledger_transactions_default_pkey PRIMARY KEY (id, created_at);
 
+ALTER TABLE ONLY plan_assignments
+    ADD CONSTRAINT plan_assignments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY plan_daily_limits
+    ADD CONSTRAINT plan_daily_limits_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY plan_daily_limits
+    ADD CONSTRAINT plan_daily_limits_plan_id_key UNIQUE (plan_id);
+
+ALTER TABLE ONLY plans
+    ADD CONSTRAINT plans_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY prices
     ADD CONSTRAINT prices_pkey PRIMARY KEY (id);
 
@@ -868,6 +991,9 @@ ALTER TABLE ONLY window_spans
     ADD CONSTRAINT window_spans_pkey PRIMARY KEY (window_id, span);
 
 ALTER TABLE ONLY windows
+    ADD CONSTRAINT windows_assignment_id_key UNIQUE (assignment_id);
+
+ALTER TABLE ONLY windows
     ADD CONSTRAINT windows_pkey PRIMARY KEY (id);
 
 CREATE INDEX api_keys_account ON api_keys USING btree (account_id);
@@ -888,9 +1014,17 @@ CREATE INDEX ledger_transactions_account ON ONLY ledger_transactions USING btree
 
 CREATE INDEX ledger_transactions_default_account_id_id_idx ON ledger_transactions_default USING btree (account_id, id DESC) WHERE (account_id IS NOT NULL);
 
+CREATE INDEX plan_assignments_account ON plan_assignments USING btree (account_id);
+
+CREATE INDEX plan_assignments_plan ON plan_assignments USING btree (plan_id);
+
+CREATE UNIQUE INDEX plans_revision ON plans USING btree (revision);
+
 CREATE INDEX prices_effective ON prices USING btree (effective_from);
 
 CREATE INDEX prices_newest ON prices USING btree (pattern, currency, effective_from DESC, id DESC);
+
+CREATE INDEX prices_plan ON prices USING btree (plan_id, pattern, effective_from DESC, id DESC) WHERE (plan_id IS NOT NULL);
 
 CREATE INDEX rates_account ON rates USING btree (account_id);
 
@@ -964,6 +1098,8 @@ ALTER INDEX usage_position ATTACH PARTITION usage_default_position_idx;
 
 ALTER INDEX usage_user ATTACH PARTITION usage_default_user_id_id_idx;
 
+CREATE TRIGGER plans_next_revision BEFORE INSERT OR UPDATE ON plans FOR EACH ROW EXECUTE FUNCTION plans_next_revision();
+
 CREATE TRIGGER prices_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON prices FOR EACH STATEMENT EXECUTE FUNCTION prices_append_only();
 
 CREATE TRIGGER prices_never_back_dated BEFORE INSERT ON prices FOR EACH ROW EXECUTE FUNCTION prices_never_back_dated();
@@ -994,6 +1130,27 @@ ALTER TABLE ONLY api_keys
 
 ALTER TABLE ONLY key_secrets
     ADD CONSTRAINT key_secrets_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
+
+ALTER TABLE ONLY plan_assignments
+    ADD CONSTRAINT plan_assignments_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY plan_assignments
+    ADD CONSTRAINT plan_assignments_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
+
+ALTER TABLE ONLY plan_assignments
+    ADD CONSTRAINT plan_assignments_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES plans(id);
+
+ALTER TABLE ONLY plan_assignments
+    ADD CONSTRAINT plan_assignments_team FOREIGN KEY (account_id, team_id) REFERENCES teams(account_id, id);
+
+ALTER TABLE ONLY plan_assignments
+    ADD CONSTRAINT plan_assignments_user FOREIGN KEY (account_id, user_id) REFERENCES users(account_id, id);
+
+ALTER TABLE ONLY plan_daily_limits
+    ADD CONSTRAINT plan_daily_limits_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES plans(id);
+
+ALTER TABLE ONLY prices
+    ADD CONSTRAINT prices_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES plans(id);
 
 ALTER TABLE ONLY rates
     ADD CONSTRAINT rates_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
@@ -1026,6 +1183,9 @@ ALTER TABLE ONLY windows
     ADD CONSTRAINT windows_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
 
 ALTER TABLE ONLY windows
+    ADD CONSTRAINT windows_assignment_id_fkey FOREIGN KEY (assignment_id) REFERENCES plan_assignments(id);
+
+ALTER TABLE ONLY windows
     ADD CONSTRAINT windows_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
 
 ALTER TABLE ONLY windows
@@ -1044,6 +1204,8 @@ REVOKE ALL ON FUNCTION books_partitions_ahead(months integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION books_partitions_ahead(months integer) TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE accounts TO rabbitgw_app;
+
+GRANT UPDATE(name) ON TABLE accounts TO rabbitgw_app;
 
 GRANT USAGE ON SEQUENCE accounts_id_seq TO rabbitgw_app;
 
@@ -1070,6 +1232,10 @@ GRANT SELECT,INSERT ON TABLE key_secrets TO rabbitgw_app;
 GRANT UPDATE(generation) ON TABLE key_secrets TO rabbitgw_app;
 
 GRANT UPDATE(revoked_at) ON TABLE key_secrets TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE plan_assignments TO rabbitgw_app;
+
+GRANT UPDATE(effective_to) ON TABLE plan_assignments TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE rates TO rabbitgw_app;
 
@@ -1110,6 +1276,18 @@ GRANT SELECT,INSERT ON TABLE ledger_entries TO rabbitgw_app;
 GRANT USAGE ON SEQUENCE ledger_transaction_ids TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE ledger_transactions TO rabbitgw_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE plan_daily_limits TO rabbitgw_app;
+
+GRANT USAGE ON SEQUENCE plan_revisions TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE plans TO rabbitgw_app;
+
+GRANT UPDATE(name) ON TABLE plans TO rabbitgw_app;
+
+GRANT UPDATE(revision) ON TABLE plans TO rabbitgw_app;
+
+GRANT UPDATE(archived_at) ON TABLE plans TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE prices TO rabbitgw_app;
 

@@ -15,6 +15,7 @@ from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.leases import Leases
 from rabbitgw.billing.loading import AccountLoader
 from rabbitgw.billing.partitions import Partitions
+from rabbitgw.billing.plan_book import PlanFeed
 from rabbitgw.billing.settling import Settler
 from rabbitgw.billing.spool import Spool
 from rabbitgw.billing.stray import StrayBooker
@@ -39,6 +40,7 @@ class Counter:
     till: Till
     account: accounts.Account
     secret: str
+    plans: PlanFeed  # follows nothing by itself: `refresh` it
 
     @classmethod
     async def open(
@@ -55,6 +57,7 @@ class Counter:
         spool = Spool(folder / "spool", new_id())
         strays = StrayBooker(pg, link, names)
         settler = Settler(scripts, spool, strays.book, settle_wait_s=0.1)
+        plans = PlanFeed(pg)
         till = Till(
             scripts,
             keyring,
@@ -62,11 +65,12 @@ class Counter:
             settler,
             clock,
             AccountLoader(pg, scripts).load,
+            plans,
             hold_max_age_s=3600,
             events_backlog_max=10**6,
             hold_wait_s=5.0,
         )
-        counter = cls(pg, link, scripts, keyring, settler, spool, till, account, created.secret)
+        counter = cls(pg, link, scripts, keyring, settler, spool, till, account, created.secret, plans)
         if credit_nanos:
             await counter.credit(credit_nanos)
         return counter

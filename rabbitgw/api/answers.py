@@ -28,6 +28,7 @@ HTTP_CODES = {
     406: "not_acceptable",
     413: "request_too_large",
 }
+ETAG = web.RequestKey("etag", int)  # the version that an answer is labelled with
 RETRY_AFTER_S = 1  # a store that is away is usually back within seconds
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -60,6 +61,8 @@ def answering(work: Work) -> Handler:
         except Exception as error:
             telemetry.error("side_route_failed", exc=error, path=request.path, request_id=ours)
             body, status = error_body(RabbitError("an unexpected error; it has been logged")), 500
+        if ETAG in request:
+            headers["etag"] = f'"{request[ETAG]}"'
         if isinstance(body, web.StreamResponse):
             if not body.prepared:
                 body.headers.update(headers)

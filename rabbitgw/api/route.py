@@ -17,10 +17,10 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from rabbitgw.api.access import require_admin, require_caller, require_either
-from rabbitgw.api.answers import Handler, answering, http_code, read_model, read_query
+from rabbitgw.api.answers import ETAG, Handler, answering, http_code, read_model, read_query
 from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
-from rabbitgw.api.views import shown
+from rabbitgw.api.views import View, shown
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.errors import AuthError, BodyTooLarge, NotFound, RabbitError, RequestInvalid, StoreError
 
@@ -30,6 +30,7 @@ DIGITS: Final = r"\d+"  # how a path says that a part of it is a number
 # A default that fits whatever the handler takes; that it fits the handler is tested.
 NO_FIELD: Final[Any] = Nothing
 
+_ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
 _PARAMETER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 
 FormT = TypeVar("FormT", bound=BaseModel)
@@ -66,6 +67,17 @@ class Asked(Generic[FormT, QueryT]):
     def id(self) -> int:
         """The number in the path; the route's pattern allows digits only."""
         return min(int(self.http.match_info["id"]), ID_MAX)
+
+    @property
+    def if_match(self) -> int | None:
+        """The version that a change is made upon; None: whatever it is. Raises: RequestInvalid."""
+        given = self.http.headers.getall("if-match", [])
+        if not given or given == ["*"]:
+            return None
+        match = _ETAG.fullmatch(given[0])
+        if len(given) > 1 or match is None:
+            raise RequestInvalid('If-Match: one ETag as it was given, like "12", or *')
+        return int(match[1])
 
     def part(self, name: str) -> str:
         """A part of the path."""
@@ -156,6 +168,8 @@ class Route(Generic[FormT, QueryT, AnswerT]):
             query = read_query(request, self.query) if self.checks_query else self.query.model_construct()
             form = await read_model(request, self.form) if self.reads_body else self.form.model_construct()
             answer = await self.handler(Asked(request, form, query, key))
+            if isinstance(answer, View) and answer.etag is not None:
+                request[ETAG] = answer.etag
             return answer if isinstance(answer, web.StreamResponse) else shown(answer)
 
         return answering(work)

@@ -12,6 +12,7 @@ from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.health import HealthRoutes
 from rabbitgw.api.metrics import MetricsRoutes
 from rabbitgw.api.openapi import OpenApi
+from rabbitgw.api.plans import PlanRoutes
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.usage_list import UsageRoute
 from rabbitgw.api.users import UserRoutes
@@ -30,6 +31,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
     table = [
         *AdminRoutes(deps).routes(),
         *UserRoutes(deps).routes(),
+        *PlanRoutes(deps).routes(),
         UsageRoute(deps).route(),
         *CallerRoutes(deps).routes(),
         *HealthRoutes(deps).routes(),

@@ -31,6 +31,11 @@ Nanos = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 class View(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def etag(self) -> int | None:
+        """The version of what is shown, where a change can be made upon it."""
+        return None
+
     @classmethod
     def of(cls: type[ViewT], thing: Any) -> ViewT:
         """The view of an object, from its attributes."""

@@ -15,6 +15,7 @@ from rabbitgw.billing.desks import Desk, Desks
 from rabbitgw.billing.holding import Growth, Holding
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.leases import Leases
+from rabbitgw.billing.plan_book import PlanFeed
 from rabbitgw.billing.settling import Ending, Settler
 from rabbitgw.billing.shortfalls import balance_short, balance_taken, window_short
 from rabbitgw.billing.windows import Span, WindowRule
@@ -78,6 +79,7 @@ class Till:
         settler: Settler,
         redis_clock: RedisClock,
         load: Callable[[int], Awaitable[None]],
+        plans: PlanFeed,
         *,
         hold_max_age_s: int,
         events_backlog_max: int,
@@ -93,7 +95,7 @@ class Till:
         self._hold_wait_s = hold_wait_s
         self._holding = Holding()
         self._desks = Desks(
-            scripts, leases.worker_id, max_age_ms=hold_max_age_s * 1000, backlog_max=events_backlog_max
+            scripts, plans, leases.worker_id, max_age_ms=hold_max_age_s * 1000, backlog_max=events_backlog_max
         )
 
     def now_ms(self) -> int:

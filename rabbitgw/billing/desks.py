@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from rabbitgw.billing.key_record import KeyRecord
-from rabbitgw.billing.windows import Span, WindowRule, span_of
+from rabbitgw.billing.plan_book import PlanBook, PlanFeed
+from rabbitgw.billing.windows import NEVER_MS, Span, WindowRule, span_of
 from rabbitgw.prepared import EndCommands, ReserveCommand, WindowCheck
 from rabbitgw.scripts import Scripts
 
 DESKS_MAX: Final = 10_000  # about 2 kB each; past it all are made anew
-NEVER_MS: Final = 1 << 62
 
 
 class Desk(NamedTuple):
     key: KeyRecord
+    plans: PlanBook | None  # that its windows are by; None: no plan stands above the key
     windows: tuple[tuple[WindowRule, Span], ...]
     command: ReserveCommand
     ends: EndCommands
@@ -29,10 +30,13 @@ class Desk(NamedTuple):
 class Desks:
     """Those of one process."""
 
-    __slots__ = ("_backlog_max", "_desks", "_max_age_ms", "_scripts", "_worker_id")
+    __slots__ = ("_backlog_max", "_desks", "_max_age_ms", "_plans", "_scripts", "_worker_id")
 
-    def __init__(self, scripts: Scripts, worker_id: str, *, max_age_ms: int, backlog_max: int) -> None:
+    def __init__(
+        self, scripts: Scripts, plans: PlanFeed, worker_id: str, *, max_age_ms: int, backlog_max: int
+    ) -> None:
         self._scripts = scripts
+        self._plans = plans
         self._worker_id = worker_id
         self._max_age_ms = max_age_ms
         self._backlog_max = backlog_max
@@ -40,7 +44,12 @@ class Desks:
 
     def of(self, key: KeyRecord, at_ms: int) -> Desk:
         desk = self._desks.get(key.key_id)
-        if desk is not None and desk.key is key and desk.start_ms <= at_ms < desk.end_ms:
+        if (
+            desk is not None
+            and desk.key is key
+            and desk.start_ms <= at_ms < desk.end_ms
+            and (desk.plans is None or desk.plans is self._plans.book)
+        ):
             return desk
         if len(self._desks) >= DESKS_MAX:
             self._desks.clear()
@@ -48,7 +57,9 @@ class Desks:
         return desk
 
     def _made(self, key: KeyRecord, at_ms: int) -> Desk:
-        windows = tuple((rule, span_of(rule, at_ms)) for rule in key.windows)
+        plans = self._plans.book if key.plans else None
+        rules = key.windows if plans is None else (*key.windows, *plans.windows(key.plans, at_ms))
+        windows = tuple((rule, span_of(rule, at_ms)) for rule in rules)
         command = self._scripts.reserve_command(
             key.partition,
             key.account_id,
@@ -65,5 +76,8 @@ class Desks:
         )
         start_ms = max((span.start_ms for _, span in windows), default=0)
         end_ms = min((span.end_ms for _, span in windows if span.end_ms), default=NEVER_MS)
+        if plans is not None:
+            from_ms, to_ms = plans.unchanged_ms(key.plans, at_ms)
+            start_ms, end_ms = max(start_ms, from_ms), min(end_ms, to_ms)
         ends = self._scripts.end_commands(key.partition, key.account_id, key.currency)
-        return Desk(key, windows, command, ends, start_ms, end_ms)
+        return Desk(key, plans, windows, command, ends, start_ms, end_ms)

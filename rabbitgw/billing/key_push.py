@@ -75,6 +75,23 @@ async def push_keys_of_user(pg: Pool, scripts: Scripts, user_id: int) -> bool:
     return len(rows) < KEYS_PER_TURN
 
 
+async def push_keys_below(
+    pg: Pool, scripts: Scripts, entity: tuple[int, int | None, int | None, int | None]
+) -> bool:
+    """Make the present state of the keys below an account, team or user (or of one key) take effect in Redis.
+
+    `entity`: account_id, and of team_id, user_id and key_id the one that it is, if it is not the account.
+    Returns: as push_keys_of_user.
+    Raises:  PostgresUnavailable.
+    """
+    async with connection(pg) as db:
+        rows = await db.fetch(statements.keys.unpushed_below, *entity, KEYS_PER_TURN)
+    for row in rows:
+        if not await push_key(pg, scripts, row["id"]):
+            return False
+    return len(rows) < KEYS_PER_TURN
+
+
 async def _put_generation(pg: Pool, scripts: Scripts, record: KeyRecord) -> bool:
     """An account that is not loaded is loaded here. Leaving it cold would lose a revocation to a load whose
     snapshot was taken before the revocation was committed and which has not arrived yet."""

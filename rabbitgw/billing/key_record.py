@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from rabbitgw.billing.plan_book import OnPlan
 from rabbitgw.billing.windows import WindowRule
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +37,7 @@ class KeyRecord:
     user_id: int | None = None  # these two are not in records that Redis kept from before there were users
     user_disabled: bool = False
     team_id: int | None = None
+    plans: tuple[OnPlan, ...] = ()  # nearest first: the key's, its user's, the team's, the account's
 
     def expired(self, now_ms: int) -> bool:
         return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
@@ -61,6 +63,7 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         user_id=row["user_id"],
         user_disabled=row["user_disabled"],
         team_id=row["team_id"],
+        plans=tuple(OnPlan(**on) for on in orjson.loads(row["plans"])),
     )
 
 
@@ -74,6 +77,7 @@ def record_of_redis(stored: bytes) -> KeyRecord:
     models = fields["models"]
     fields["models"] = None if models is None else tuple(models)
     fields["windows"] = tuple(_rule(window) for window in fields["windows"])
+    fields["plans"] = tuple(OnPlan(**on) for on in fields.get("plans", ()))
     return KeyRecord(**fields)
 
 

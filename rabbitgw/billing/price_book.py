@@ -11,21 +11,20 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
-
-import asyncpg
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, Final
 
 from rabbitgw import statements, telemetry
+from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.price_terms import price_from_terms, terms_json
 from rabbitgw.billing.prices import Price, PriceBook
 from rabbitgw.errors import PostgresUnavailable
-from rabbitgw.stores import connection
+from rabbitgw.stores import Pool, PoolConnection, connection
 
 POLL_S: Final = 0.5  # half of the second within which a gateway sees a new price
 ROWS_PER_TURN: Final = 200  # parsing a whole imported list at once would stop every stream for its length
 HISTORY_MAX: Final = 1000
-
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +55,26 @@ async def append_prices(pool: Pool, prices: Sequence[Price]) -> Appended:
     if not news:
         return Appended((), tuple(unchanged))
     async with connection(pool) as db:
-        rows = await db.fetch(
-            statements.prices.append,
-            [price.pattern for price in news],
-            [price.currency for price in news],
-            [price.sold for price in news],
-            [price.origin for price in news],
-            [terms_json(price) for price in news],
-            [price.effective_from_us // 1000 or None for price in news],
-        )
-    by_key = {(price.pattern, price.currency): price for price in news}
-    added = tuple(
-        replace(
-            by_key[row["pattern"], row["currency"]],
-            version=row["id"],
-            effective_from_us=row["effective_from_us"],
-        )
-        for row in rows
-    )
+        added = await append(db, news)
     return Appended(added, tuple(unchanged))
+
+
+async def append(db: PoolConnection, prices: Sequence[Price]) -> tuple[Price, ...]:
+    """Add a version of each, in this order; returned with their ids and times."""
+    rows = await db.fetch(
+        statements.prices.append,
+        [price.pattern for price in prices],
+        [price.currency for price in prices],
+        [price.sold for price in prices],
+        [price.origin for price in prices],
+        [terms_json(price) for price in prices],
+        [price.effective_from_us // 1000 or None for price in prices],
+        [price.plan_id for price in prices],
+    )
+    return tuple(
+        replace(price, version=row["id"], effective_from_us=row["effective_from_us"])
+        for price, row in zip(prices, sorted(rows, key=itemgetter("id")), strict=True)
+    )
 
 
 async def set_price(pool: Pool, price: Price) -> Price:
@@ -95,7 +95,7 @@ async def load_book(pool: Pool) -> PriceBook:
     """The book as it stands now. Raises: PostgresUnavailable."""
     async with connection(pool) as db:
         rows = await db.fetch(statements.prices.current)
-    return PriceBook(await _prices(rows))
+    return PriceBook(price for price in await _prices(rows) if price.plan_id is None)
 
 
 async def load_version(pool: Pool, version: int) -> Price | None:
@@ -108,8 +108,13 @@ async def load_version(pool: Pool, version: int) -> Price | None:
 async def price_history(pool: Pool, pattern: str, currency: str) -> list[Price]:
     """Every version of one pattern, newest first, announced ones too. Raises: PostgresUnavailable."""
     async with connection(pool) as db:
-        rows = await db.fetch(statements.prices.history, pattern, currency, HISTORY_MAX)
+        rows = await db.fetch(statements.prices.history, pattern, currency, HISTORY_MAX, None)
     return await _prices(rows)
+
+
+async def history_of_plan(db: PoolConnection, plan_id: int) -> list[Price]:
+    """Every version of a plan's prices, newest first."""
+    return await _prices(await db.fetch(statements.prices.history_of_plan, plan_id, HISTORY_MAX))
 
 
 class PriceFeed:
@@ -121,6 +126,7 @@ class PriceFeed:
 
     def __init__(self, pool: Pool, *, poll_s: float = POLL_S) -> None:
         self.book = PriceBook()
+        self.plans: dict[int, PriceBook] = {}  # those of plans
         self._pool = pool
         self._poll_s = poll_s
         self._newest_id = 0
@@ -149,10 +155,27 @@ class PriceFeed:
                 rows = await db.fetch(statements.prices.newer, self._newest_id, self._newest_us)
         if not rows:
             return False
-        self.book = self.book.with_versions(await _prices(rows))
+        newer = await _prices(rows)
+        of_list = [price for price in newer if price.plan_id is None]
+        if of_list:
+            self.book = self.book.with_versions(of_list)
+        for plan_id in {price.plan_id for price in newer if price.plan_id is not None}:
+            book = self.plans.get(plan_id) or PriceBook()
+            self.plans[plan_id] = book.with_versions(p for p in newer if p.plan_id == plan_id)
         self._newest_id = max(self._newest_id, *(row["id"] for row in rows))
         self._newest_us = max(self._newest_us, *(row["effective_from_us"] for row in rows))
         return True
+
+    def match(self, key: KeyRecord, model: str, at_ms: int) -> Price | None:
+        """The price of a model for a key: of the nearest plan with a rule for it, else of the list."""
+        if key.plans:
+            for on in key.plans:
+                book = self.plans.get(on.plan_id)
+                if book is not None and on.holds(at_ms):
+                    price = book.match(model, key.currency)
+                    if price is not None:
+                        return completed(price, self.book.match(model, key.currency))
+        return self.book.match(model, key.currency)
 
     async def _follow(self) -> None:
         while True:
@@ -176,6 +199,23 @@ class PriceFeed:
         self.stale = True
 
 
+@lru_cache(maxsize=4096)
+def completed(price: Price, listed: Price | None) -> Price:
+    """A plan's price with what its rule does not say: the model's limits, and what is sold by the piece."""
+    if listed is None:
+        return price
+    return replace(
+        price,
+        units={**listed.units, **price.units},
+        max_input_tokens=listed.max_input_tokens,
+        max_output_tokens=listed.max_output_tokens,
+        image_tokens_max=listed.image_tokens_max,
+        mode=listed.mode,
+        reasons=listed.reasons,
+        unsold=listed.unsold,
+    )
+
+
 async def _prices(rows: Sequence[Any]) -> list[Price]:
     prices = []
     for index, row in enumerate(rows):
@@ -193,5 +233,6 @@ def _price(row: Any) -> Price:
         version=row["id"],
         sold=row["sold"],
         origin=row["origin"],
+        plan_id=row["plan_id"],
         effective_from_us=row["effective_from_us"],
     )

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import aiohttp
 
-from rabbitgw.billing.price_book import Appended, Pool, append_prices, load_book
+from rabbitgw.billing.price_book import Appended, append_prices, load_book
 from rabbitgw.billing.price_import import GLOBAL_REGION, ImportResult, import_litellm_map, parse_map
 from rabbitgw.billing.price_map_fields import looks_like_price
 from rabbitgw.errors import RequestInvalid, UpstreamError
+from rabbitgw.stores import Pool
 
 LITELLM: Final = "litellm"
 MAP_BYTES_MAX: Final = 64 * 1024 * 1024  # the published map is 3 MB

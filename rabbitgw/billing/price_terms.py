@@ -64,6 +64,8 @@ def terms_json(price: Price) -> str:
         terms["mode"] = price.mode
     if price.reasons:
         terms["reasons"] = True
+    if price.min_charge_nanos:
+        terms["min_charge_nanos"] = price.min_charge_nanos
     return orjson.dumps(terms).decode()
 
 
@@ -76,6 +78,7 @@ def price_from_terms(
     sold: bool = True,
     origin: str = "set",
     effective_from_us: int = 0,
+    plan_id: int | None = None,
 ) -> Price:
     """The price that `terms_json` wrote."""
     terms = orjson.loads(terms_text)
@@ -97,6 +100,8 @@ def price_from_terms(
         image_tokens_max=terms.get("image_tokens_max"),
         mode=terms.get("mode", ""),
         reasons=terms.get("reasons", False),
+        plan_id=plan_id,
+        min_charge_nanos=terms.get("min_charge_nanos", 0),
     )
 
 

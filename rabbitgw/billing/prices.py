@@ -65,6 +65,8 @@ class Price:
     sold: bool = True
     origin: str = "set"
     effective_from_us: int = 0
+    plan_id: int | None = None  # only for calls on this plan; None: the list price
+    min_charge_nanos: int = 0  # the least that a call which is charged costs
 
     def tier_served(self, tier: str | None) -> tuple[str, bool]:
         """The tier of this price by which a served (or asked for) tier is charged; whether it is priced."""
@@ -155,7 +157,9 @@ def charge(price: Price, usage: Usage, book: PriceBook | None = None) -> Charge:
                     + long * rates.cache_write_1h
                     + reasoning * rates.reasoning
                 )
-            return _new(Charge, (-(-numerator // TOKENS_PER_MTOK), ()))  # rounded up
+            cost = -(-numerator // TOKENS_PER_MTOK)  # rounded up
+            least = price.min_charge_nanos
+            return _new(Charge, (cost if cost > least else least, ()))
     return charge_by_parts(price, usage, book)
 
 
@@ -169,7 +173,8 @@ def charge_by_parts(price: Price, usage: Usage, book: PriceBook | None = None) -
             unpriced.append(f"model:{model}")
         served = replace(share, service_tier=share.service_tier or usage.service_tier)
         numerator += _nanos_by_denominator(own or price, served, unpriced, requests=0)
-    return Charge(ceil_div(numerator, _DENOMINATOR), tuple(dict.fromkeys(unpriced)))
+    cost = max(ceil_div(numerator, _DENOMINATOR), price.min_charge_nanos)
+    return Charge(cost, tuple(dict.fromkeys(unpriced)))
 
 
 def _nanos_by_denominator(price: Price, usage: Usage, unpriced: list[str], *, requests: int) -> int:
@@ -294,7 +299,10 @@ def _sells(price: Price, part: str) -> bool:
 
 
 class PriceBook:
-    """An immutable snapshot of the newest version of every pattern. Share it freely; replace it whole."""
+    """An immutable snapshot of the newest version of every pattern. Share it freely; replace it whole.
+
+    Of the list, or of one plan: there a price that is not sold any more is as if it had not been.
+    """
 
     __slots__ = ("_exact", "_matches", "_patterns", "_versions")
 
@@ -305,9 +313,10 @@ class PriceBook:
             known = self._versions.get(key)
             if known is None or _age(price) >= _age(known):
                 self._versions[key] = price
-        self._exact = {(price.currency, price.pattern): price for price in self._versions.values()}
+        named = [price for price in self._versions.values() if price.sold or price.plan_id is None]
+        self._exact = {(price.currency, price.pattern): price for price in named}
         self._patterns: dict[str, list[Price]] = {}
-        for price in self._versions.values():
+        for price in named:
             if _GLOB & set(price.pattern):
                 self._patterns.setdefault(price.currency, []).append(price)
         for patterns in self._patterns.values():

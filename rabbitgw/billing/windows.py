@@ -18,6 +18,7 @@ from rabbitgw.errors import RequestInvalid
 LIFETIME = "lifetime"
 DAY = "day"
 LIFE_SPAN = "life"
+NEVER_MS = 1 << 62  # a moment that does not come
 ZONE_DEFAULT = "+08:00"
 RESET_TIME_DEFAULT = "00:00"
 

@@ -63,6 +63,15 @@ class Quote:
             assert tokens >= call.choices  # no offer passes with less (USEFUL_TOKENS)
             call.limit_output(tokens // call.choices)
 
+    def hold_at_least(self, nanos: int) -> None:
+        """Raise what is held to a minimum charge."""
+        raised = []
+        for offer in self.offers:
+            amount, least = max(offer.amount_nanos, nanos), max(offer.least_nanos, nanos)
+            growth = offer.growth and offer.growth._replace(floor_nanos=max(offer.growth.floor_nanos, nanos))
+            raised.append(offer._replace(amount_nanos=amount, least_nanos=least, growth=growth))
+        self.offers = tuple(raised)
+
     def shortfall_nanos(self, hold: Hold) -> int:
         """How much less than the bound of this call is held: what the last-money rule may overspend."""
         if not self.offers[hold.offer_index].last:

@@ -83,11 +83,11 @@ class Service:
         try:
             # nothing is reserved here, so no script would notice a key that was revoked a moment ago
             key = await self._keyring.confirm(ask.secret)
-            book = self._prices.book
+            prices, now_ms = self._prices, self._till.now_ms()
             names = [
                 name
                 for name in sorted(await self._catalog.names())
-                if is_allowed(key, name) and book.match(name, key.currency) is not None
+                if is_allowed(key, name) and prices.match(key, name, now_ms) is not None
             ]
             if only is not None and only not in names:
                 raise ModelNotFound(f"the model {only!r} does not exist", field="model")
@@ -134,10 +134,13 @@ class Service:
         ask.streamed = call.stream
         if key.models is not None:
             check_model(call.model, key)
-        price = self._prices.book.match(call.model, key.currency)
+        now_ms = self._till.now_ms()
+        price = self._prices.match(key, call.model, now_ms)
         if price is None:
             raise await self._unpriced(key, call)
         offer = quote(call, price, self.settings)
+        if price.min_charge_nanos and not call.dialect.free:
+            offer.hold_at_least(price.min_charge_nanos)
         facts = events.ticket(
             key_id=key.key_id,
             user_id=key.user_id,
@@ -146,7 +149,7 @@ class Service:
             model=call.model,
             dialect=ask.dialect.name,
             price_version=price.version,
-            admitted_ms=self._till.now_ms(),
+            admitted_ms=now_ms,
             streamed=call.stream,
             held_input_tokens=offer.held_input_tokens,
         )

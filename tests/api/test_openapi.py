@@ -162,6 +162,7 @@ class Asks:
             "create_key": self.create_key,
             "list_keys": lambda: get("keys", account_id=str(self.account_id), limit="1"),
             "rotate_key": self.rotate_key,
+            **self.plans(),
             "set_price": lambda: post("prices", PRICE),
             "list_prices": lambda: get("prices"),
             "credit_wallet": lambda: post("wallets/credit", self.credit()),
@@ -175,6 +176,29 @@ class Asks:
             "readyz": lambda: self.as_caller("/readyz"),
             "about": lambda: self.as_caller("/"),
             "openapi_document": lambda: self.as_caller("/openapi.json"),
+        }
+
+    def plans(self) -> dict[str, Callable[[], Awaitable[Any]]]:
+        def post(path: str, **body: Any) -> Callable[[], Awaitable[Any]]:
+            return lambda: self.operator.post(f"../plans{path}", body)
+
+        def get(path: str) -> Callable[[], Awaitable[Any]]:
+            return lambda: self.operator.get(f"../plans{path}")
+
+        rule = {"model_pattern": "gpt-*", "unit": "token", "base_price": "1"}
+        return {
+            "create_plan": post("", name="p", type="daily_limit"),
+            "add_daily_limit": post("/daily_limit", plan_id=1, daily_limit_cents=5),
+            "change_daily_limit": post("/daily_limit/1", reset_time="06:00"),
+            "add_price_rule": post("/pricing", plan_id=1, **rule),
+            "list_plans": get(""),
+            "get_plan": get("/1"),
+            "end_price_rule": post("/1/pricing/end", model_pattern="gpt-*"),
+            "rename_plan": post("/1", name="q"),
+            "assign_plan": post("/assign", entity_type="account", entity_id=1, plan_id=1),
+            "list_assignments": get("/assignment/account/1"),
+            "end_assignment": post("/assignment/1/end"),
+            "archive_plan": post("/1/archive"),
         }
 
     async def create_account(self) -> None:

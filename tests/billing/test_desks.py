@@ -11,6 +11,7 @@ import pytest
 from rabbitgw.billing import desks as desks_module
 from rabbitgw.billing.desks import Desk, Desks
 from rabbitgw.billing.key_record import KeyRecord
+from rabbitgw.billing.plan_book import PlanFeed
 from rabbitgw.billing.windows import WindowRule
 from rabbitgw.keynames import KeyNames
 from rabbitgw.scripts import Scripts
@@ -36,6 +37,9 @@ KEY = KeyRecord(
 )
 
 
+NO_POOL: Any = None  # nothing is read
+
+
 class NoLink(LookingLink):
     def call(self, *args: Any) -> Any:
         raise AssertionError("nothing is sent")
@@ -43,7 +47,7 @@ class NoLink(LookingLink):
 
 @pytest.fixture
 def desks() -> Desks:
-    return Desks(Scripts(NoLink(), KeyNames(4, 1)), "w-1", max_age_ms=1000, backlog_max=10)
+    return Desks(Scripts(NoLink(), KeyNames(4, 1)), PlanFeed(NO_POOL), "w-1", max_age_ms=1000, backlog_max=10)
 
 
 def spans(desk: Desk) -> list[str]:

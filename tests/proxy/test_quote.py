@@ -121,6 +121,17 @@ def test_less_than_the_bound_that_still_pays_for_all_the_output_limits_nothing()
     assert offer.headers(call, last) == []
 
 
+def test_a_minimum_charge_is_held_whatever_the_call_is() -> None:
+    _, offer = quoted(stream=True, max_tokens=20)
+    offer.hold_at_least(5_000_000)  # the whole would be 1 200 000
+    assert [(terms.amount_nanos, terms.least_nanos) for terms in offer.offers] == [(5_000_000, 5_000_000)] * 2
+    growth = offer.offers[0].growth
+    assert growth is not None
+    assert growth.floor_nanos == 5_000_000
+    offer.hold_at_least(7)
+    assert offer.offers[0].amount_nanos == 5_000_000
+
+
 def test_a_free_model_holds_nothing() -> None:
     _, offer = quoted(price_from_text("m", {"input": "0", "output": "0"}), stream=True)
     assert offer.offers[0].amount_nanos == 0

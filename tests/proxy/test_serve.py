@@ -7,12 +7,13 @@ import asyncio
 import logging
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 import orjson
 import pytest
 
+from rabbitgw.billing.price_book import PriceFeed
 from rabbitgw.billing.price_text import price_from_text
 from rabbitgw.billing.prices import PriceBook
 from rabbitgw.billing.spool import SpoolFailed
@@ -49,6 +50,13 @@ BODY = orjson.dumps(
 )
 
 
+def feed_of(prices: PriceBook) -> PriceFeed:
+    """A feed that follows no table."""
+    feed = PriceFeed(cast("Any", None))
+    feed.book = prices
+    return feed
+
+
 class Desk:
     """A service before a counter, and the calls that run through it."""
 
@@ -64,7 +72,7 @@ class Desk:
         self.service = Service(
             Settings.load(**settings),
             counter.keyring,
-            SimpleNamespace(book=prices),  # type: ignore[arg-type]
+            feed_of(prices),
             counter.till,
             self.upstream,  # type: ignore[arg-type]
             self.catalog,

@@ -1,0 +1,154 @@
+"""What running gateways know of plans: the daily limit of each, at most a second older than the table.
+
+Owns following the table and which window a plan lays on a call. A key's record says which plans stand above it, and
+when; what a plan says comes from here, so that a change of a plan is one row and no key is told.
+While PostgreSQL is away the last book stays in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from rabbitgw import statements, telemetry
+from rabbitgw.billing.windows import DAY, NEVER_MS, WindowRule
+from rabbitgw.errors import PostgresUnavailable
+from rabbitgw.stores import Pool, connection
+
+POLL_S: Final = 0.5  # half of the second within which a gateway sees a change
+ROWS_MAX: Final = 1000  # of one read
+
+
+@dataclass(frozen=True, slots=True)
+class OnPlan:
+    """That a caller is on a plan, as a key's record has it. Moments are ms since 1970; `to_ms` None: for good."""
+
+    plan_id: int
+    window_id: int | None  # that the plan's daily limit counts in
+    zone: str | None  # instead of the plan's
+    from_ms: int
+    to_ms: int | None
+
+    def holds(self, at_ms: int) -> bool:
+        return self.from_ms <= at_ms and (self.to_ms is None or at_ms < self.to_ms)
+
+
+class Limit(NamedTuple):
+    """A plan's daily limit. Until `before_until_ms` the day goes by the former zone and reset time."""
+
+    limit_nanos: int
+    zone: str
+    reset_time: str
+    before_zone: str
+    before_reset_time: str
+    before_until_ms: int
+
+
+class PlanBook:
+    """An immutable snapshot: every plan that has a daily limit."""
+
+    __slots__ = ("_limits",)
+
+    def __init__(self, limits: Mapping[int, Limit] | None = None) -> None:
+        self._limits = dict(limits or {})
+
+    def windows(self, plans: tuple[OnPlan, ...], at_ms: int) -> Iterator[WindowRule]:
+        """The windows that the plans above a caller lay on its calls at a moment."""
+        for on in plans:
+            limit = self._limits.get(on.plan_id)
+            if limit is None or on.window_id is None or not on.holds(at_ms):
+                continue
+            zone, reset_time = limit.zone, limit.reset_time
+            if at_ms < limit.before_until_ms:
+                zone, reset_time = limit.before_zone, limit.before_reset_time
+            yield WindowRule(on.window_id, DAY, limit.limit_nanos, on.zone or zone, reset_time)
+
+    def unchanged_ms(self, plans: tuple[OnPlan, ...], at_ms: int) -> tuple[int, int]:
+        """From when until just before when `windows` says the same by itself as it does at `at_ms`."""
+        moments = [moment for on in plans for moment in (on.from_ms, on.to_ms) if moment is not None]
+        limits = (self._limits.get(on.plan_id) for on in plans)
+        moments += [limit.before_until_ms for limit in limits if limit is not None]
+        past = max((moment for moment in moments if moment <= at_ms), default=0)
+        return past, min((moment for moment in moments if moment > at_ms), default=NEVER_MS)
+
+    def with_limits(self, newer: Mapping[int, Limit | None]) -> PlanBook:
+        """A new book in which these are replaced; None takes one out."""
+        limits = {**self._limits, **newer}
+        return PlanBook({plan_id: limit for plan_id, limit in limits.items() if limit is not None})
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+
+class PlanFeed:
+    """A running gateway's book: `book` is always a whole, usable snapshot, replaced by each change."""
+
+    def __init__(self, pool: Pool, *, poll_s: float = POLL_S) -> None:
+        self.book = PlanBook()
+        self.stale = False
+        self._pool = pool
+        self._poll_s = poll_s
+        self._revision = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load the book and follow it from then on. Raises: PostgresUnavailable."""
+        await self.refresh()
+        self._task = asyncio.create_task(self._follow(), name="plan-feed")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def refresh(self) -> bool:
+        """Take in what came since the last time; whether anything did. Raises: PostgresUnavailable."""
+        newer: dict[int, Limit | None] = {}
+        revision = self._revision
+        while True:
+            async with connection(self._pool) as db:
+                rows = await db.fetch(statements.plans.newer, revision, ROWS_MAX)
+            for row in rows:
+                newer[row["id"]] = (
+                    None
+                    if row["limit_nanos"] is None
+                    else Limit(
+                        row["limit_nanos"],
+                        row["zone"],
+                        row["reset_time"],
+                        row["before_zone"] or row["zone"],
+                        row["before_reset_time"] or row["reset_time"],
+                        row["before_until_ms"] or 0,
+                    )
+                )
+                revision = row["revision"]
+            if len(rows) < ROWS_MAX:
+                break
+        if not newer:
+            return False
+        self.book = self.book.with_limits(newer)
+        self._revision = revision
+        return True
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_s)
+            try:
+                await self.refresh()
+            except PostgresUnavailable as error:
+                self._stale(error.message, None)
+            except Exception as error:  # whatever it is, a gateway that stops looking goes by old plans
+                self._stale("unexpected error", error)
+            else:
+                self.stale = False
+
+    def _stale(self, reason: str, error: Exception | None) -> None:
+        """Say once per outage that the book is not being followed."""
+        if not self.stale:
+            telemetry.error("plan_book_stale", exc=error, reason=reason, plans=len(self.book))
+        self.stale = True

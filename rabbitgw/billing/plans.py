@@ -1,0 +1,203 @@
+"""Plans in PostgreSQL: made, changed, archived; each with at most one daily limit.
+
+Owns what a plan may say. Who is on it is plan_assignments.py's, what it charges is plan_pricing.py's, what a gateway
+makes of it is plan_book.py's. Every change raises the plan's revision, which is its ETag and what gateways follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rabbitgw import statements
+from rabbitgw.billing.accounts import PAGE_MAX, checked_name
+from rabbitgw.billing.price_terms import checked_currency
+from rabbitgw.billing.windows import DAY, WindowRule, reset_time_of, span_of, zone_of
+from rabbitgw.clock import now_ms
+from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
+from rabbitgw.money import AMOUNT_NANOS_MAX, NANOS_PER_UNIT
+from rabbitgw.stores import Pool, PoolConnection, connection, transaction
+
+DAILY_LIMIT: Final = "daily_limit"
+TYPES: Final = (DAILY_LIMIT,)
+BLOCK: Final = "block"
+WALLET: Final = "wallet"
+CENTS_PER_UNIT: Final = 100
+NANOS_PER_CENT: Final = NANOS_PER_UNIT // CENTS_PER_UNIT
+
+
+@dataclass(frozen=True, slots=True)
+class DailyLimit:
+    """What a plan lets be spent per day in its zone. `id` is 0 until it is stored."""
+
+    limit_nanos: int
+    zone: str
+    reset_time: str
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    id: int
+    name: str
+    type: str
+    currency: str
+    revision: int
+    archived_at: datetime | None
+    created_at: datetime
+    daily_limit: DailyLimit | None
+
+
+async def create_plan(pg: Pool, name: str, kind: str, currency: str) -> Plan:
+    """Raises: RequestInvalid, PostgresUnavailable."""
+    if kind not in TYPES:
+        raise RequestInvalid(f"type: {kind!r} is none of {', '.join(TYPES)}", field="type")
+    async with connection(pg) as db:
+        plan_id = await db.fetchval(
+            statements.plans.create, checked_name(name), kind, checked_currency(currency)
+        )
+    return await get_plan(pg, plan_id)
+
+
+async def get_plan(pg: Pool, plan_id: int) -> Plan:
+    """Raises: NotFound, PostgresUnavailable."""
+    async with connection(pg) as db:
+        row = await db.fetchrow(statements.plans.get, plan_id)
+    if row is None:
+        raise _unknown(plan_id)
+    return _plan(row)
+
+
+async def list_plans(pg: Pool, *, after_id: int = 0, rows_max: int = PAGE_MAX) -> list[Plan]:
+    """Plans by id, archived ones too. Raises: PostgresUnavailable."""
+    async with connection(pg) as db:
+        rows = await db.fetch(statements.plans.list, after_id, min(rows_max, PAGE_MAX))
+    return [_plan(row) for row in rows]
+
+
+async def rename_plan(pg: Pool, plan_id: int, name: str, *, revision: int | None = None) -> Plan:
+    """Raises: RequestInvalid, NotFound, Conflict (archived), PreconditionFailed, PostgresUnavailable."""
+    checked = checked_name(name)
+    async with transaction(pg) as db:
+        await locked(db, plan_id, revision)
+        await db.execute(statements.plans.touch, plan_id, checked, False)
+    return await get_plan(pg, plan_id)
+
+
+async def archive_plan(pg: Pool, plan_id: int, *, revision: int | None = None) -> Plan:
+    """Take a plan that nobody is on out of use, for good. Again changes nothing.
+
+    Raises: NotFound, Conflict (somebody is on it), PreconditionFailed, PostgresUnavailable.
+    """
+    async with transaction(pg) as db:
+        if (await locked(db, plan_id, revision, archived=True))["archived_at"] is None:
+            if await db.fetchval(statements.plans.assigned, plan_id):
+                raise Conflict(f"plan {plan_id} is assigned; end its assignments first")
+            await db.execute(statements.plans.touch, plan_id, None, True)
+    return await get_plan(pg, plan_id)
+
+
+async def add_daily_limit(pg: Pool, plan_id: int, limit: DailyLimit) -> DailyLimit:
+    """Raises: RequestInvalid, NotFound (of the plan), Conflict (it has one, or is archived), PostgresUnavailable."""
+    limit = checked_limit(limit)
+    async with transaction(pg) as db:
+        await locked(db, plan_id, None)
+        limit_id = await db.fetchval(
+            statements.plans.add_daily_limit, plan_id, limit.limit_nanos, limit.zone, limit.reset_time
+        )
+        if limit_id is None:
+            raise Conflict(f"plan {plan_id} has a daily limit; change that one", field="plan_id")
+        await db.execute(statements.plans.touch, plan_id, None, False)
+    return DailyLimit(limit.limit_nanos, limit.zone, limit.reset_time, limit_id)
+
+
+async def change_daily_limit(
+    pg: Pool, limit_id: int, changes: dict[str, Any], *, revision: int | None = None
+) -> tuple[int, DailyLimit]:
+    """Change some of limit_nanos, zone and reset_time. The limit holds at once, the others from the next day on.
+
+    Returns: the plan's id, and the limit.
+    Raises:  RequestInvalid, NotFound, Conflict (archived), PreconditionFailed, PostgresUnavailable.
+    """
+    async with transaction(pg) as db:
+        plan_id = await db.fetchval(statements.plans.plan_of_daily_limit, limit_id)
+        if plan_id is None:
+            raise NotFound(f"daily limit {limit_id} does not exist")
+        await locked(db, plan_id, revision)
+        row = (await db.fetch(statements.plans.daily_limit, limit_id))[0]
+        kept = {name: row[name] for name in ("limit_nanos", "zone", "reset_time")}
+        limit = checked_limit(DailyLimit(**{**kept, **changes}, id=limit_id))
+        before = (row["before_zone"], row["before_reset_time"], row["before_until"])
+        if (limit.zone, limit.reset_time) != (row["zone"], row["reset_time"]):
+            at_ms = now_ms()
+            until = row["before_until"]
+            if until is None or until <= datetime.fromtimestamp(at_ms / 1000, UTC):
+                # a change of a change, on the same day, still leaves that day as it began
+                rule = WindowRule(limit_id, DAY, 0, row["zone"], row["reset_time"])
+                end_ms = span_of(rule, at_ms).end_ms
+                before = (row["zone"], row["reset_time"], datetime.fromtimestamp(end_ms / 1000, UTC))
+        await db.execute(
+            statements.plans.change_daily_limit,
+            limit_id,
+            limit.limit_nanos,
+            limit.zone,
+            limit.reset_time,
+            *before,
+        )
+        await db.execute(statements.plans.touch, plan_id, None, False)
+    return plan_id, limit
+
+
+async def locked(db: PoolConnection, plan_id: int, revision: int | None, *, archived: bool = False) -> Any:
+    """Lock a plan for a change in this transaction. `revision`: the one that the change was made upon, if it says.
+
+    Raises: NotFound, PreconditionFailed (it has changed since), Conflict (it is archived, unless that is allowed).
+    """
+    row: Any = await db.fetchrow(statements.plans.lock, plan_id)
+    if row is None:
+        raise _unknown(plan_id)
+    if revision is not None and row["revision"] != revision:
+        raise PreconditionFailed(f'plan {plan_id} has been changed since: its ETag is "{row["revision"]}"')
+    if row["archived_at"] is not None and not archived:
+        raise Conflict(f"plan {plan_id} is archived", field="plan_id")
+    return row
+
+
+def checked_limit(limit: DailyLimit) -> DailyLimit:
+    if not 0 <= limit.limit_nanos <= AMOUNT_NANOS_MAX:
+        most = AMOUNT_NANOS_MAX // NANOS_PER_CENT
+        raise RequestInvalid(f"daily_limit_cents: 0 to {most}", field="daily_limit_cents")
+    checked_zone(limit.zone)
+    reset_time_of(limit.reset_time)
+    return limit
+
+
+def checked_zone(zone: str) -> str:
+    try:
+        zone_of(zone)
+    except RequestInvalid:
+        raise RequestInvalid(
+            f"timezone: {zone!r} is neither an offset like +08:00 nor a time zone", field="timezone"
+        ) from None
+    return zone
+
+
+def _unknown(plan_id: int) -> NotFound:
+    return NotFound(f"plan {plan_id} does not exist", field="plan_id")
+
+
+def _plan(row: Any) -> Plan:
+    limit = None
+    if row["limit_id"] is not None:
+        limit = DailyLimit(row["limit_nanos"], row["zone"], row["reset_time"], row["limit_id"])
+    return Plan(
+        id=row["id"],
+        name=row["name"],
+        type=row["type"],
+        currency=row["currency"],
+        revision=row["revision"],
+        archived_at=row["archived_at"],
+        created_at=row["created_at"],
+        daily_limit=limit,
+    )
