@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_running(commands)
     _add_accounts(_group(commands, "accounts", "who pays"))
+    _add_teams(_group(commands, "teams", "users of an account, taken together"))
     _add_users(_group(commands, "users", "who calls, within an account"))
     _add_keys(_group(commands, "keys", "what callers authenticate with"))
     _add_wallets(_group(commands, "wallets", "prepaid money"))
@@ -116,12 +117,22 @@ def _add_accounts(commands: Any) -> None:
     _add_after(listing)
 
 
+def _add_teams(commands: Any) -> None:
+    create = _command(commands, "create", "cli_users:teams_create", "make a team in an account", json=True)
+    create.add_argument("account", type=_id, help="account id")
+    create.add_argument("name")
+    listing = _command(commands, "list", "cli_users:teams_list", "teams by id", json=True)
+    listing.add_argument("--account", type=_id, help="only of this account")
+    _add_after(listing)
+
+
 def _add_users(commands: Any) -> None:
     create = _command(commands, "create", "cli_users:users_create", "make a user in an account", json=True)
     create.add_argument("account", type=_id, help="account id")
     create.add_argument("name")
     create.add_argument("--email", metavar="ADDRESS", help="unique in the account")
     create.add_argument("--external-id", metavar="ID", help="your own id of the user; unique in the account")
+    create.add_argument("--team", type=_id, metavar="ID", help="the team that it is in")
     listing = _command(commands, "list", "cli_users:users_list", "users by id", json=True)
     listing.add_argument("--account", type=_id, help="only of this account")
     _add_after(listing)

@@ -129,6 +129,10 @@ def test_a_user_and_its_key_are_disabled_and_enabled(shell: Shell) -> None:
     assert shell.run("users", "list").splitlines()[1].split()[-1] == "active"
     assert shell.run("users", "create", "1", "Bob") == "user 2 in account 1: Bob\n"
     assert shell.json("users", "list", "--account", "2") == {"users": []}
+    assert shell.run("teams", "create", "1", "Sales") == "team 1 in account 1: Sales\n"
+    assert shell.run("teams", "list").splitlines()[1].split() == ["1", "1", "Sales"]
+    assert shell.json("users", "create", "1", "Cy", "--team", "1")["team_id"] == 1
+    assert shell.json("teams", "list", "--account", "2") == {"teams": []}
 
 
 def test_tables_for_people(shell: Shell) -> None:

@@ -231,7 +231,7 @@ class PlanRoutes:
         return await self._in_effect(assignment)
 
     async def _in_effect(self, assignment: plan_assignments.Assignment) -> ChangedAssignment:
-        pushed = await push_keys_below(self._pg, self._deps.scripts, assignment.entity.columns)
+        pushed = await push_keys_below(self._pg, self._deps.scripts, assignment.entity)
         return ChangedAssignment.of_assignment(assignment, in_effect=pushed)
 
 

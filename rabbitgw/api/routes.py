@@ -14,6 +14,7 @@ from rabbitgw.api.metrics import MetricsRoutes
 from rabbitgw.api.openapi import OpenApi
 from rabbitgw.api.plans import PlanRoutes
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
+from rabbitgw.api.teams import TeamRoutes
 from rabbitgw.api.usage_list import UsageRoute
 from rabbitgw.api.users import UserRoutes
 from rabbitgw.api.views import About, OwnWallets, WalletView
@@ -30,6 +31,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
     """Every side route. What is in here is served, and is in /openapi.json."""
     table = [
         *AdminRoutes(deps).routes(),
+        *TeamRoutes(deps).routes(),
         *UserRoutes(deps).routes(),
         *PlanRoutes(deps).routes(),
         UsageRoute(deps).route(),

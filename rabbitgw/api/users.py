@@ -1,6 +1,7 @@
 """/v1/admin/users: who calls, within an account. Thin: billing decides and checks.
 
-Disabling or enabling changes the user's keys, which is pushed to Redis before the answer, as in admin.py.
+Disabling, enabling or moving to another team changes the user's keys, which is pushed to Redis before the answer, as in
+admin.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from rabbitgw.api.forms import Form, Id, Nothing, PageQuery, QueryId
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.views import Time, View, next_page
 from rabbitgw.billing import users
-from rabbitgw.billing.key_push import push_keys_of_user
+from rabbitgw.billing.key_push import push_keys_below
 from rabbitgw.errors import Conflict, NotFound
 
 ADMIN = Auth.ADMIN
@@ -26,14 +27,16 @@ class UserForm(Form):
     external_id: StrictStr | None = Field(
         default=None, description="your own id of the user; unique in the account"
     )
+    team_id: Id | None = Field(default=None, description="the team that it is in: one of the same account")
 
 
 class UserChange(Form):
-    """A field that is left out stays as it is; null clears an address or id."""
+    """A field that is left out stays as it is; null clears an address or id, or takes it out of its team."""
 
     name: StrictStr = Field(default_factory=str)
     email: StrictStr | None = None
     external_id: StrictStr | None = None
+    team_id: Id | None = None
 
 
 class UsersQuery(PageQuery):
@@ -46,6 +49,7 @@ class UserView(View):
     name: str
     email: str | None
     external_id: str | None = Field(description="the operator's own id of the user")
+    team_id: int | None = Field(description="the team that it is in")
     disabled_at: Time | None = Field(description="while it is set, every key of the user answers 401")
     created_at: Time
 
@@ -84,7 +88,7 @@ class UserRoutes:
                 self.update_user,
                 "Change a user",
                 ADMIN,
-                UserView,
+                ChangedUser,
                 form=UserChange,
                 refusals=taken,
             ),
@@ -109,10 +113,7 @@ class UserRoutes:
         ]
 
     async def create_user(self, asked: Asked[UserForm, Nothing]) -> UserView:
-        form = asked.form
-        user = await users.create_user(
-            self._pg, form.account_id, form.name, email=form.email, external_id=form.external_id
-        )
+        user = await users.create_user(self._pg, **asked.form.model_dump())
         telemetry.log("user_created", account_id=user.account_id, user_id=user.id)
         return UserView.of(user)
 
@@ -124,10 +125,10 @@ class UserRoutes:
     async def get_user(self, asked: Asked[Nothing, Nothing]) -> UserView:
         return UserView.of(await users.get_user(self._pg, asked.id))
 
-    async def update_user(self, asked: Asked[UserChange, Nothing]) -> UserView:
+    async def update_user(self, asked: Asked[UserChange, Nothing]) -> ChangedUser:
         user = await users.update_user(self._pg, asked.id, **asked.form.model_dump(exclude_unset=True))
         telemetry.log("user_updated", account_id=user.account_id, user_id=user.id)
-        return UserView.of(user)
+        return await self._in_effect(user)
 
     async def disable_user(self, asked: Asked[Nothing, Nothing]) -> ChangedUser:
         user = await users.disable_user(self._pg, asked.id)
@@ -140,7 +141,7 @@ class UserRoutes:
         return await self._in_effect(user)
 
     async def _in_effect(self, user: users.User) -> ChangedUser:
-        pushed = await push_keys_of_user(self._pg, self._deps.scripts, user.id)
+        pushed = await push_keys_below(self._pg, self._deps.scripts, user.entity)
         return changed_user(user, in_effect=pushed)
 
 

@@ -8,6 +8,7 @@ A push may come twice or late: Redis keeps the greater generation.
 from __future__ import annotations
 
 from rabbitgw import statements
+from rabbitgw.billing.entities import Entity
 from rabbitgw.billing.key_record import KeyRecord, record_json, record_of_row
 from rabbitgw.billing.loading import load_account
 from rabbitgw.errors import RedisUnavailable
@@ -61,31 +62,14 @@ async def push_keys_once(pg: Pool, scripts: Scripts, *, keys_max: int = KEYS_PER
     return pushed
 
 
-async def push_keys_of_user(pg: Pool, scripts: Scripts, user_id: int) -> bool:
-    """Make the present state of a user's keys take effect in Redis.
+async def push_keys_below(pg: Pool, scripts: Scripts, entity: Entity) -> bool:
+    """Make the present state of the keys below an account, team or user, or of a key, take effect in Redis.
 
     Returns: False when Redis did not take all of them now, or there are more than KEYS_PER_TURN; push_keys_once will.
     Raises:  PostgresUnavailable.
     """
     async with connection(pg) as db:
-        rows = await db.fetch(statements.keys.unpushed_of_user, user_id, KEYS_PER_TURN)
-    for row in rows:
-        if not await push_key(pg, scripts, row["id"]):
-            return False
-    return len(rows) < KEYS_PER_TURN
-
-
-async def push_keys_below(
-    pg: Pool, scripts: Scripts, entity: tuple[int, int | None, int | None, int | None]
-) -> bool:
-    """Make the present state of the keys below an account, team or user (or of one key) take effect in Redis.
-
-    `entity`: account_id, and of team_id, user_id and key_id the one that it is, if it is not the account.
-    Returns: as push_keys_of_user.
-    Raises:  PostgresUnavailable.
-    """
-    async with connection(pg) as db:
-        rows = await db.fetch(statements.keys.unpushed_below, *entity, KEYS_PER_TURN)
+        rows = await db.fetch(statements.keys.unpushed_below, *entity.columns, KEYS_PER_TURN)
     for row in rows:
         if not await push_key(pg, scripts, row["id"]):
             return False

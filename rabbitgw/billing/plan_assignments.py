@@ -12,29 +12,14 @@ from typing import Any, Final
 
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX
+from rabbitgw.billing.entities import ENTITY_TYPES, Entity, advance_keys_below, find_entity, lock_account
 from rabbitgw.billing.plans import checked_zone, locked
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
-ENTITY_TYPES: Final = ("account", "team", "user", "key")
 ALIASES: Final = {"organization": "account"}
 AHEAD_MAX: Final = timedelta(days=3660)
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """One of ENTITY_TYPES by its id, and the account that it is in."""
-
-    type: str
-    id: int
-    account_id: int
-
-    @property
-    def columns(self) -> tuple[int, int | None, int | None, int | None]:
-        """account_id, team_id, user_id, key_id, as tables name it."""
-        team, user, key = (self.id if self.type == name else None for name in ENTITY_TYPES[1:])
-        return self.account_id, team, user, key
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +37,6 @@ class Assignment:
     @property
     def entity(self) -> Entity:
         return Entity(self.entity_type, self.entity_id, self.account_id)
-
-
-async def find_entity(db: PoolConnection, entity_type: str, entity_id: int) -> Entity:
-    """Raises: RequestInvalid, NotFound."""
-    kind = ALIASES.get(entity_type, entity_type)
-    if kind not in ENTITY_TYPES:
-        known = ", ".join((*ENTITY_TYPES, *ALIASES))
-        raise RequestInvalid(f"entity_type: {entity_type!r} is none of {known}", field="entity_type")
-    account_id = await db.fetchval(statements.plans.owner, kind, entity_id)
-    if account_id is None:
-        raise NotFound(f"{kind} {entity_id} does not exist", field="entity_id")
-    return Entity(kind, entity_id, account_id)
 
 
 async def assign(
@@ -85,8 +58,9 @@ async def assign(
         checked_zone(timezone)
     starts = _checked_span(effective_from, effective_to)
     async with transaction(pg) as db:
-        entity = await find_entity(db, entity_type, entity_id)
-        currency = await db.fetchval(statements.plans.lock_account, entity.account_id)
+        entity = await _entity(db, entity_type, entity_id)
+        await lock_account(db, entity.account_id)
+        currency = await db.fetchval(statements.plans.currency_of, entity.account_id)
         plan = await locked(db, plan_id, None)
         if plan["currency"] != currency:
             raise Conflict(
@@ -105,7 +79,7 @@ async def assign(
         row = await db.fetchrow(
             statements.plans.assign, plan_id, *entity.columns, timezone, starts, effective_to
         )
-        await db.execute(statements.keys.advance_below, *entity.columns)
+        await advance_keys_below(db, entity)
     return _assignment(row)
 
 
@@ -115,19 +89,28 @@ async def end_assignment(pg: Pool, assignment_id: int) -> Assignment:
         row = await db.fetchrow(statements.plans.assignment, assignment_id)
         if row is None:
             raise NotFound(f"assignment {assignment_id} does not exist")
-        await db.fetchval(statements.plans.lock_account, row["account_id"])
+        await lock_account(db, row["account_id"])
         row = await db.fetchrow(statements.plans.end_assignment, assignment_id)
         ended = _assignment(row)
-        await db.execute(statements.keys.advance_below, *ended.entity.columns)
+        await advance_keys_below(db, ended.entity)
     return ended
 
 
 async def assignments_of(pg: Pool, entity_type: str, entity_id: int) -> list[Assignment]:
     """An entity's own, newest first, ended ones too. Raises: RequestInvalid, NotFound, PostgresUnavailable."""
     async with connection(pg) as db:
-        entity = await find_entity(db, entity_type, entity_id)
+        entity = await _entity(db, entity_type, entity_id)
         rows = await db.fetch(statements.plans.assignments_of, *entity.columns, PAGE_MAX)
     return [_assignment(row) for row in rows]
+
+
+async def _entity(db: PoolConnection, entity_type: str, entity_id: int) -> Entity:
+    """Raises: RequestInvalid, NotFound."""
+    kind = ALIASES.get(entity_type, entity_type)
+    if kind not in ENTITY_TYPES:
+        known = ", ".join((*ENTITY_TYPES, *ALIASES))
+        raise RequestInvalid(f"entity_type: {entity_type!r} is none of {known}", field="entity_type")
+    return await find_entity(db, kind, entity_id)
 
 
 def _checked_span(starts: datetime | None, ends: datetime | None) -> datetime:
@@ -145,14 +128,13 @@ def _checked_span(starts: datetime | None, ends: datetime | None) -> datetime:
 
 
 def _assignment(row: Any) -> Assignment:
-    named = {name: row[f"{name}_id"] for name in reversed(ENTITY_TYPES)}
-    kind = next(name for name, entity_id in named.items() if entity_id is not None)
+    entity = Entity.of_columns(row["account_id"], row["team_id"], row["user_id"], row["key_id"])
     return Assignment(
         id=row["id"],
         plan_id=row["plan_id"],
         account_id=row["account_id"],
-        entity_type=kind,
-        entity_id=named[kind],
+        entity_type=entity.type,
+        entity_id=entity.id,
         timezone=row["zone"],
         effective_from=row["effective_from"],
         effective_to=row["effective_to"],

@@ -1,7 +1,8 @@
 """Users: who calls, within an account. Made, listed, changed, disabled and enabled, in PostgreSQL.
 
-A user stays in one account for life. While it is disabled none of its keys is good: that raises the generation of each
-of them in the same transaction, and key_push.py tells Redis afterwards, as with a revocation; enabling does the same.
+A user stays in one account for life, and is in one of its teams or in none. While it is disabled none of its keys is
+good: that raises the generation of each of them in the same transaction, and key_push.py tells Redis afterwards, as
+with a revocation; enabling does the same, and so does a move to another team, whose limits then bind its keys.
 An e-mail address is kept in lower case. It is a person's: it appears in no log and in no error.
 """
 
@@ -17,6 +18,7 @@ import asyncpg
 
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name
+from rabbitgw.billing.entities import Entity, advance_keys_below, lock_account
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.stores import Pool, connection, transaction
 
@@ -25,6 +27,9 @@ EXTERNAL_ID_CHARS_MAX: Final = 255
 
 # The two unique indexes of users, by the field that they keep unique within an account.
 _UNIQUE: Final = {"users_email": "email", "users_external_id": "external_id"}
+_TEAM_OF_ACCOUNT: Final = (
+    "users_team_of_account"  # the foreign key that keeps a user out of other accounts' teams
+)
 
 
 class Unchanged:
@@ -41,17 +46,28 @@ class User:
     name: str
     email: str | None
     external_id: str | None
+    team_id: int | None
     disabled_at: datetime | None
     created_at: datetime
 
+    @property
+    def entity(self) -> Entity:
+        return Entity("user", self.id, self.account_id)
+
 
 async def create_user(
-    pg: Pool, account_id: int, name: str, *, email: str | None = None, external_id: str | None = None
+    pg: Pool,
+    account_id: int,
+    name: str,
+    *,
+    email: str | None = None,
+    external_id: str | None = None,
+    team_id: int | None = None,
 ) -> User:
-    """Raises: RequestInvalid, NotFound (no such account), Conflict (another user has the address or id),
-    PostgresUnavailable."""
-    fields = checked_name(name), _checked_email(email), _checked_external_id(external_id)
-    with _conflicts():
+    """Raises: RequestInvalid, NotFound (no such account, or in it no such team), Conflict (another user has the address
+    or id), PostgresUnavailable."""
+    fields = checked_name(name), _checked_email(email), _checked_external_id(external_id), team_id
+    with _refusals(team_id):
         async with connection(pg) as db:
             row = await db.fetchrow(statements.users.create, account_id, *fields)
     if row is None:
@@ -90,21 +106,31 @@ async def update_user(
     name: str | Unchanged = UNCHANGED,
     email: str | Unchanged | None = UNCHANGED,
     external_id: str | Unchanged | None = UNCHANGED,
+    team_id: int | Unchanged | None = UNCHANGED,
 ) -> User:
-    """Change what is said of a user. Raises: RequestInvalid, NotFound, Conflict, PostgresUnavailable."""
+    """Change what is said of a user, and who is above its keys. Raises: RequestInvalid, NotFound (also: no such team in
+    its account), Conflict, PostgresUnavailable."""
+    moves_to = None if isinstance(team_id, Unchanged) else team_id
     fields = (
         None if isinstance(name, Unchanged) else checked_name(name),
         not isinstance(email, Unchanged),
         None if isinstance(email, Unchanged) else _checked_email(email),
         not isinstance(external_id, Unchanged),
         None if isinstance(external_id, Unchanged) else _checked_external_id(external_id),
+        not isinstance(team_id, Unchanged),
+        moves_to,
     )
-    with _conflicts():
-        async with connection(pg) as db:
+    before = await get_user(pg, user_id)
+    with _refusals(moves_to):
+        async with transaction(pg) as db:
+            if not isinstance(team_id, Unchanged):
+                await lock_account(db, before.account_id)
             row = await db.fetchrow(statements.users.update, user_id, *fields)
-    if row is None:
-        raise NotFound(f"user {user_id} does not exist")
-    return _user(row)
+            assert row is not None, "users are never deleted"
+            user = _user(row)
+            if not isinstance(team_id, Unchanged):
+                await advance_keys_below(db, user.entity)
+    return user
 
 
 async def disable_user(pg: Pool, user_id: int) -> User:
@@ -120,15 +146,20 @@ async def enable_user(pg: Pool, user_id: int) -> User:
 async def _set_disabled(pg: Pool, user_id: int, disabled: bool) -> User:
     async with transaction(pg) as db:
         # The user first: a key that is being made for it is seen by the second statement, or waits and sees the first.
-        if await db.fetchval(statements.users.disable, user_id, disabled) is not None:
-            await db.execute(statements.keys.advance_of_user, user_id)
+        account_id = await db.fetchval(statements.users.disable, user_id, disabled)
+        if account_id is not None:
+            await advance_keys_below(db, Entity("user", user_id, account_id))
     return await get_user(pg, user_id)
 
 
 @contextmanager
-def _conflicts() -> Iterator[None]:
+def _refusals(team_id: int | None) -> Iterator[None]:
     try:
         yield
+    except asyncpg.ForeignKeyViolationError as error:
+        if error.constraint_name != _TEAM_OF_ACCOUNT:
+            raise
+        raise NotFound(f"team {team_id} is not in the account of this user", field="team_id") from None
     except asyncpg.UniqueViolationError as error:
         field = _UNIQUE.get(error.constraint_name or "")
         if field is None:
@@ -167,6 +198,7 @@ def _user(row: asyncpg.Record) -> User:
         name=row["name"],
         email=row["email"],
         external_id=row["external_id"],
+        team_id=row["team_id"],
         disabled_at=row["disabled_at"],
         created_at=row["created_at"],
     )

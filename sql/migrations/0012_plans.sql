@@ -170,6 +170,3 @@ FROM key_secrets AS s
 JOIN api_keys AS k ON k.id = s.key_id
 JOIN accounts AS a ON a.id = k.account_id
 LEFT JOIN users AS u ON u.id = k.user_id;
-
--- To lock an account's row against new keys while what stands above them is changed, a role needs a column to update.
-SELECT app_may('UPDATE (name)', 'accounts');

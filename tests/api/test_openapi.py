@@ -153,6 +153,8 @@ class Asks:
         return {
             "create_account": self.create_account,
             "list_accounts": lambda: get("accounts"),
+            "create_team": lambda: post("teams", {"account_id": self.account_id, "name": "Sales"}),
+            "list_teams": lambda: get("teams"),
             "create_user": self.create_user,
             "list_users": lambda: get("users"),
             "get_user": lambda: get(f"users/{self.user_id}"),

@@ -11,7 +11,7 @@ import pytest
 from rabbitgw import statements
 from rabbitgw.billing import key_push
 from rabbitgw.billing.accounts import Account, create_account
-from rabbitgw.billing.key_push import push_key, push_keys_of_user, push_keys_once
+from rabbitgw.billing.key_push import push_key, push_keys_below, push_keys_once
 from rabbitgw.billing.key_record import record_of_redis
 from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
 from rabbitgw.billing.keyring import Keyring
@@ -163,7 +163,7 @@ async def test_every_key_of_a_disabled_user_is_refused_everywhere_and_comes_back
             await gateway.find(key.secret)
 
     assert (await disable_user(pg, ann.id)).disabled_at is not None
-    assert await push_keys_of_user(pg, scripts, ann.id)
+    assert await push_keys_below(pg, scripts, ann.entity)
     for gateway in gateways:
         for key in made[:2]:
             # memory does not know yet: upon the next request the reserve script answers STALE, and it is asked anew
@@ -176,7 +176,7 @@ async def test_every_key_of_a_disabled_user_is_refused_everywhere_and_comes_back
     assert await generations(link, scripts, account, made[0].id, made[1].id) == [2, 2]
 
     assert (await enable_user(pg, ann.id)).disabled_at is None
-    assert await push_keys_of_user(pg, scripts, ann.id)
+    assert await push_keys_below(pg, scripts, ann.entity)
     for gateway in gateways:
         for key in made[:2]:
             assert (await gateway.find(key.secret)).user_id == ann.id
@@ -191,7 +191,7 @@ async def test_a_record_in_redis_says_so_while_postgres_is_away(
 ) -> None:
     made = await create_key(pg, NewKey(account.id, "k", user_id=ann.id))
     await disable_user(pg, ann.id)
-    await push_keys_of_user(pg, scripts, ann.id)
+    await push_keys_below(pg, scripts, ann.entity)
     gateway = Keyring(pg, scripts, link)
     await pg.close()
     with pytest.raises(AuthError, match="disabled"):
@@ -212,7 +212,7 @@ async def test_a_rotated_secret_stays_refused_when_the_user_comes_back(
     await disable_user(pg, ann.id)
     new = await rotate_key(pg, made.id)
     await enable_user(pg, ann.id)
-    await push_keys_of_user(pg, scripts, ann.id)
+    await push_keys_below(pg, scripts, ann.entity)
     gateway = Keyring(pg, scripts, link)
     assert await gateway.confirm(new.secret)
     with pytest.raises(AuthError, match="revoked"):
@@ -259,13 +259,15 @@ async def test_what_redis_did_not_hear_is_sent_again(
     await disable_user(pg, ann.id)
     present = scripts.names
     scripts.use(KeyNames(present.partitions, present.epoch + 1))  # another epoch: Redis takes nothing
-    assert not await push_keys_of_user(pg, scripts, ann.id)
+    assert not await push_keys_below(pg, scripts, ann.entity)
     scripts.use(present)
     monkeypatch.setattr(key_push, "KEYS_PER_TURN", 2)
-    assert not await push_keys_of_user(pg, scripts, ann.id)  # more than a turn's: the worker brings the rest
+    assert not await push_keys_below(
+        pg, scripts, ann.entity
+    )  # more than a turn's: the worker brings the rest
     assert await push_keys_once(pg, scripts) == 1
     assert await generations(link, scripts, account, *(key.id for key in made)) == [2, 2, 2]
-    assert await push_keys_of_user(pg, scripts, ann.id)
+    assert await push_keys_below(pg, scripts, ann.entity)
 
 
 async def generation(pg: Pool, key_id: int) -> int:

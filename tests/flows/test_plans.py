@@ -46,7 +46,7 @@ async def at_both(house: House, second: Gateway, secret: str = "") -> list[Reply
 async def on_plan(house: House, plan_id: int, **entity: Any) -> plan_assignments.Assignment:
     of = {"entity_type": "account", "entity_id": house.account.id, **entity}
     made = await plan_assignments.assign(house.stores.pg, plan_id, **of)
-    assert await push_keys_below(house.stores.pg, house.stores.scripts, made.entity.columns)
+    assert await push_keys_below(house.stores.pg, house.stores.scripts, made.entity)
     return made
 
 
@@ -73,7 +73,7 @@ async def test_a_limit_reaches_every_gateway_and_so_does_its_change(house: House
     await plans.change_daily_limit(pg, limit.id, {"limit_nanos": 0})
     await until(both_refuse)
     await plan_assignments.end_assignment(pg, assignment.id)
-    await push_keys_below(pg, house.stores.scripts, assignment.entity.columns)
+    await push_keys_below(pg, house.stores.scripts, assignment.entity)
     assert await both_serve()
     await assert_books_balance(house)
 
