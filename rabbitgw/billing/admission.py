@@ -183,7 +183,10 @@ class Till:
 
         Raises: BudgetError when it cannot grow at all, RedisUnavailable.
         """
-        limits = [WindowLimit(rule.window_id, span.name, rule.limit_nanos) for rule, span in hold.windows]
+        now_ms = self._clock.now_ms() if hold.windows else 0
+        limits = [
+            WindowLimit(rule.window_id, span.name, rule.limit_at(now_ms)) for rule, span in hold.windows
+        ]
         least_nanos = min(hold.granted_nanos + 1, wanted_nanos)
         reply = await self._scripts.extend(
             hold.key.partition,

@@ -1,6 +1,7 @@
 """What the calls of one key have in common, kept ready: its spans of today, its reserve and ends as far as written.
 
-Owns when that is out of date: with another record of the key, and when a span of its windows ends. Sends nothing.
+Owns when that is out of date: with another record of the key, and when a span of its windows, or a temporary increase
+of a limit, ends. Sends nothing.
 To write it anew takes ten times what it saves a call.
 """
 
@@ -10,8 +11,8 @@ from typing import Final, NamedTuple
 
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.plan_book import PlanBook, PlanFeed
-from rabbitgw.billing.windows import NEVER_MS, Span, WindowRule, span_of
-from rabbitgw.prepared import EndCommands, ReserveCommand, WindowCheck
+from rabbitgw.billing.windows import NEVER_MS, Span, WindowRule, check_of, span_of
+from rabbitgw.prepared import EndCommands, ReserveCommand
 from rabbitgw.scripts import Scripts
 
 DESKS_MAX: Final = 10_000  # about 2 kB each; past it all are made anew
@@ -24,7 +25,7 @@ class Desk(NamedTuple):
     command: ReserveCommand
     ends: EndCommands
     start_ms: int  # by Redis' clock: from here
-    end_ms: int  # until just before here its spans are the present ones
+    end_ms: int  # until just before here its spans and limits are the present ones
 
 
 class Desks:
@@ -60,6 +61,7 @@ class Desks:
         plans = self._plans.book if key.plans else None
         rules = key.windows if plans is None else (*key.windows, *plans.windows(key.plans, at_ms))
         windows = tuple((rule, span_of(rule, at_ms)) for rule in rules)
+        checks = [check_of(rule, span, at_ms) for rule, span in windows]
         command = self._scripts.reserve_command(
             key.partition,
             key.account_id,
@@ -69,13 +71,10 @@ class Desks:
             generation=key.generation,
             max_age_ms=self._max_age_ms,
             backlog_max=self._backlog_max,
-            windows=[
-                WindowCheck(rule.window_id, span.name, span.start_ms, span.end_ms, rule.limit_nanos)
-                for rule, span in windows
-            ],
+            windows=checks,
         )
-        start_ms = max((span.start_ms for _, span in windows), default=0)
-        end_ms = min((span.end_ms for _, span in windows if span.end_ms), default=NEVER_MS)
+        start_ms = max((check.start_ms for check in checks), default=0)
+        end_ms = min((check.end_ms for check in checks if check.end_ms), default=NEVER_MS)
         if plans is not None:
             from_ms, to_ms = plans.unchanged_ms(key.plans, at_ms)
             start_ms, end_ms = max(start_ms, from_ms), min(end_ms, to_ms)

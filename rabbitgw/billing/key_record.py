@@ -22,7 +22,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """`models` are patterns (fnmatch); None allows every model. `windows` are the key's and its account's."""
+    """`models` are patterns (fnmatch); None allows every model. `windows` are its own, and those
+    of its user, team and account."""
 
     key_id: int
     account_id: int
@@ -57,7 +58,7 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         generation=row["generation"],
         name=row["name"],
         models=None if row["models"] is None else tuple(row["models"]),
-        windows=tuple(_rule(window) for window in orjson.loads(row["windows"])),
+        windows=_rules(row["windows"]),
         expires_at_ms=ms_of(row["expires_at"]),
         revoked=row["revoked"],
         user_id=row["user_id"],
@@ -76,16 +77,24 @@ def record_of_redis(stored: bytes) -> KeyRecord:
     fields = orjson.loads(stored.partition(b" ")[2])
     models = fields["models"]
     fields["models"] = None if models is None else tuple(models)
-    fields["windows"] = tuple(_rule(window) for window in fields["windows"])
+    fields["windows"] = tuple(WindowRule(**window) for window in fields["windows"])
     fields["plans"] = tuple(OnPlan(**on) for on in fields.get("plans", ()))
     return KeyRecord(**fields)
 
 
+def _rules(windows: str) -> tuple[WindowRule, ...]:
+    """From the column `windows` of the view key_records."""
+    return tuple(_rule(window) for window in orjson.loads(windows))
+
+
 def _rule(window: Mapping[str, Any]) -> WindowRule:
+    until = window["extra_until"]
     return WindowRule(
         window_id=window["window_id"],
         kind=window["kind"],
         limit_nanos=window["limit_nanos"],
         zone=window["zone"],
         reset_time=window["reset_time"],
+        extra_nanos=window["extra_nanos"] if until else 0,
+        extra_until_ms=(until and ms_of(datetime.fromisoformat(until))) or 0,
     )

@@ -1,5 +1,6 @@
 -- All that Redis holds of an account, as one statement and so as one moment: what `load` writes.
--- Of each window the two newest spans with any use; revoked keys are left out, so that they are unknown there.
+-- Of each window the two newest spans with any use; revoked keys are left out, so that they are unknown there, and so
+-- are windows that were removed.
 -- $1 account_id bigint
 -- Returns fact, name, span, value: no row when there is no such account.
 SELECT 'partition' AS fact, '' AS name, '' AS span, partition::bigint AS value FROM accounts WHERE id = $1
@@ -17,4 +18,4 @@ FROM windows
 CROSS JOIN LATERAL (
     SELECT span, used_nanos FROM window_spans WHERE window_id = windows.id ORDER BY span DESC LIMIT 2
 ) AS newest
-WHERE windows.account_id = $1
+WHERE windows.account_id = $1 AND windows.removed_at IS NULL

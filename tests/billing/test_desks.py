@@ -83,6 +83,19 @@ def test_another_record_of_the_key_has_its_own(desks: Desks) -> None:
     assert fresh.command.filled("h", b"", b"") != desk.command.filled("h", b"", b"")
 
 
+def test_it_ends_with_a_temporary_increase(desks: Desks) -> None:
+    until_ms = NOON_MS + HOUR_MS
+    raised = WindowRule(11, "lifetime", 500, extra_nanos=40, extra_until_ms=until_ms)
+    key = replace(KEY, windows=(raised, *KEY.windows[1:]))
+    desk = desks.of(key, NOON_MS)
+    assert desks.of(key, until_ms - 1) is desk
+    after = desks.of(key, until_ms)
+    for made, limit in ((desk, b"540"), (after, b"500")):
+        said = arguments(made.command.filled("h", b"", b"{}"))
+        assert said[said.index(b"11", 12) + 4] == limit
+    assert desks.of(key, until_ms - 1) is not after, "the clock was set back"
+
+
 def test_their_number_is_bounded(desks: Desks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desks_module, "DESKS_MAX", 3)
     for key_id in range(10):
