@@ -48,6 +48,7 @@ async def keys_create(options: Options) -> int:
         daily_limit_nanos=_limit(options.daily_limit, "daily_limit"),
         expires_at=_moment(options.expires_at),
         user_id=options.user,
+        models_denied=options.deny_model,
     )
     async with both_stores() as opened:
         made = await keys.create_key(opened.pg, new)

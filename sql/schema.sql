@@ -383,6 +383,7 @@ CREATE TABLE plan_assignments (
 COMMENT ON TABLE plan_assignments IS 'Who is on a plan, and when: a key, a user, a team, or the account where none is named. Ending one sets effective_to.';
 
 COMMENT ON COLUMN plan_assignments.zone IS 'Instead of the plan''s own zone; null: the plan''s.';
+COMMENT ON COLUMN key_secrets.revoked_at IS 'From when on the secret is no good; in the future after a rotation with a grace period.';
 
 CREATE TABLE rates (
     id bigint NOT NULL,
@@ -1211,11 +1212,27 @@ GRANT USAGE ON SEQUENCE accounts_id_seq TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE api_keys TO rabbitgw_app;
 
+GRANT UPDATE(name) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(models) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(expires_at) ON TABLE api_keys TO rabbitgw_app;
+
 GRANT UPDATE(revoked_at) ON TABLE api_keys TO rabbitgw_app;
 
 GRANT UPDATE(generation) ON TABLE api_keys TO rabbitgw_app;
 
 GRANT UPDATE(redis_generation) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(models_denied) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(scopes) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(ip_allowlist) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(metadata) ON TABLE api_keys TO rabbitgw_app;
+
+GRANT UPDATE(tags) ON TABLE api_keys TO rabbitgw_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE consumer_cursors TO rabbitgw_app;
 

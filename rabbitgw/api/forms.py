@@ -65,6 +65,12 @@ class KeyForm(Form):
     expires_at: Moment | None = None
     user_id: Id | None = Field(default=None, description="whose key it is: a user of the same account")
 
+    models_denied: list[StrictStr] | None = Field(
+        default=None,
+        description="patterns of models it may not call, whatever `models` says",
+        examples=[["*-preview"]],
+    )
+
 
 class CreditForm(Form):
     account_id: Id

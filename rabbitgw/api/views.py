@@ -68,6 +68,8 @@ class KeyView(View):
     created_at: Time
     user_id: int | None = Field(description="whose key it is; null: nobody's in particular")
 
+    models_denied: list[str] | None = Field(description="patterns of models it may not call all the same")
+
 
 class WalletView(View):
     currency: str

@@ -6,7 +6,7 @@ Whether a record is still true is told by its generation, which the reserve scri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,8 +22,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """`models` are patterns (fnmatch); None allows every model. `windows` are its own, and those
-    of its user, team and account."""
+    """`models` are patterns (fnmatch); None allows every model, but for those that `models_denied` match. `windows` are
+    its own, and those of its user, team and account."""
 
     key_id: int
     account_id: int
@@ -39,6 +39,7 @@ class KeyRecord:
     user_disabled: bool = False
     team_id: int | None = None
     plans: tuple[OnPlan, ...] = ()  # nearest first: the key's, its user's, the team's, the account's
+    models_denied: tuple[str, ...] | None = None
 
     def expired(self, now_ms: int) -> bool:
         return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
@@ -57,7 +58,7 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         currency=row["currency"],
         generation=row["generation"],
         name=row["name"],
-        models=None if row["models"] is None else tuple(row["models"]),
+        models=_texts(row["models"]),
         windows=_rules(row["windows"]),
         expires_at_ms=ms_of(row["expires_at"]),
         revoked=row["revoked"],
@@ -65,6 +66,7 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         user_disabled=row["user_disabled"],
         team_id=row["team_id"],
         plans=tuple(OnPlan(**on) for on in orjson.loads(row["plans"])),
+        models_denied=_texts(row["models_denied"]),
     )
 
 
@@ -75,8 +77,8 @@ def record_json(record: KeyRecord) -> bytes:
 def record_of_redis(stored: bytes) -> KeyRecord:
     """From what key_record_put stored: b"<generation> <JSON>"."""
     fields = orjson.loads(stored.partition(b" ")[2])
-    models = fields["models"]
-    fields["models"] = None if models is None else tuple(models)
+    for name in ("models", "models_denied"):
+        fields[name] = _texts(fields.get(name))
     fields["windows"] = tuple(WindowRule(**window) for window in fields["windows"])
     fields["plans"] = tuple(OnPlan(**on) for on in fields.get("plans", ()))
     return KeyRecord(**fields)
@@ -85,6 +87,10 @@ def record_of_redis(stored: bytes) -> KeyRecord:
 def _rules(windows: str) -> tuple[WindowRule, ...]:
     """From the column `windows` of the view key_records."""
     return tuple(_rule(window) for window in orjson.loads(windows))
+
+
+def _texts(listed: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if listed is None else tuple(listed)
 
 
 def _rule(window: Mapping[str, Any]) -> WindowRule:

@@ -16,22 +16,18 @@ import orjson
 
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name, get_account
-from rabbitgw.billing.key_record import ms_of
+from rabbitgw.billing.key_fields import checked_expiry, checked_models, checked_models_denied
 from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
 from rabbitgw.billing.users import find_user
 from rabbitgw.billing.windows import DAY, LIFETIME
-from rabbitgw.clock import now_ms
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.money import AMOUNT_NANOS_MAX
 from rabbitgw.stores import Pool, connection, transaction
 
-MODELS_MAX = 1000
-PATTERN_CHARS_MAX = 256
-
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key may do. `models` None allows all; a limit of None is none."""
+    """What a key may do. `models` None allows all, `models_denied` None denies none; a limit of None is none."""
 
     account_id: int
     name: str
@@ -40,6 +36,7 @@ class NewKey:
     daily_limit_nanos: int | None = None
     expires_at: datetime | None = None
     user_id: int | None = None  # whose key it is; a user of the same account
+    models_denied: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,7 @@ class Key:
     created_at: datetime
     user_id: int | None
     user_disabled: bool
+    models_denied: tuple[str, ...] | None
 
 
 async def create_key(pg: Pool, new: NewKey) -> CreatedKey:
@@ -76,7 +74,8 @@ async def create_key(pg: Pool, new: NewKey) -> CreatedKey:
     PostgresUnavailable.
     """
     name = checked_name(new.name)
-    models = _checked_models(new.models)
+    models = checked_models(new.models)
+    models_denied = checked_models_denied(new.models_denied)
     limits = [
         (kind, _checked_limit(limit, field))
         for kind, limit, field in (
@@ -85,7 +84,7 @@ async def create_key(pg: Pool, new: NewKey) -> CreatedKey:
         )
         if limit is not None
     ]
-    expires_at = _checked_expiry(new.expires_at)
+    expires_at = checked_expiry(new.expires_at)
     secret = new_secret()
     async with connection(pg) as db:
         key_id = await db.fetchval(
@@ -99,6 +98,7 @@ async def create_key(pg: Pool, new: NewKey) -> CreatedKey:
             [kind for kind, _ in limits],
             [limit for _, limit in limits],
             new.user_id,
+            models_denied,
         )
     if key_id is None:
         await _refuse_owner(pg, new)
@@ -157,32 +157,14 @@ async def _refuse_owner(pg: Pool, new: NewKey) -> NoReturn:
     raise NotFound(f"user {new.user_id} is not in account {new.account_id}", field="user_id")
 
 
-def _checked_models(models: Sequence[str] | None) -> list[str] | None:
-    if models is None:
-        return None
-    if not 1 <= len(models) <= MODELS_MAX:
-        raise RequestInvalid(f"models: 1 to {MODELS_MAX} patterns; leave it out to allow all", field="models")
-    for pattern in models:
-        if not 1 <= len(pattern) <= PATTERN_CHARS_MAX or not pattern.isprintable():
-            raise RequestInvalid(f"models: a pattern has 1 to {PATTERN_CHARS_MAX} characters", field="models")
-    return list(models)
-
-
 def _checked_limit(limit_nanos: int, field: str) -> int:
     if not 0 <= limit_nanos <= AMOUNT_NANOS_MAX:
         raise RequestInvalid(f"{field}: 0 to {AMOUNT_NANOS_MAX} nanos", field=field)
     return limit_nanos
 
 
-def _checked_expiry(expires_at: datetime | None) -> datetime | None:
-    if expires_at is None:
-        return None
-    if expires_at.tzinfo is None:
-        raise RequestInvalid("expires_at: give the time zone, like 2027-01-31T00:00:00Z", field="expires_at")
-    expires_ms = ms_of(expires_at)
-    if expires_ms is not None and expires_ms <= now_ms():
-        raise RequestInvalid("expires_at: lies in the past", field="expires_at")
-    return expires_at
+def _texts(listed: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if listed is None else tuple(listed)
 
 
 def _key(row: asyncpg.Record) -> Key:
@@ -196,7 +178,7 @@ def _key(row: asyncpg.Record) -> Key:
         account_id=row["account_id"],
         name=row["name"],
         prefix=row["prefix"],
-        models=None if row["models"] is None else tuple(row["models"]),
+        models=_texts(row["models"]),
         lifetime_limit_nanos=limits.get(LIFETIME),
         daily_limit_nanos=limits.get(DAY),
         expires_at=row["expires_at"],
@@ -204,4 +186,5 @@ def _key(row: asyncpg.Record) -> Key:
         created_at=row["created_at"],
         user_id=row["user_id"],
         user_disabled=row["user_disabled"],
+        models_denied=_texts(row["models_denied"]),
     )

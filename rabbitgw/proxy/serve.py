@@ -7,7 +7,7 @@ Nothing is forwarded without a hold, and nothing is held when an error leaves th
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -38,6 +38,7 @@ from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
 from rabbitgw.proxy.forward import Run
 from rabbitgw.proxy.forwarder import Forwarder
+from rabbitgw.proxy.key_gate import check_model, is_allowed
 from rabbitgw.proxy.quote import quote
 from rabbitgw.proxy.relay import Client, Headers
 from rabbitgw.proxy.upstream import Upstream
@@ -132,8 +133,9 @@ class Service:
         key = self._keyring.cached(ask.secret) or await self._keyring.find(ask.secret)
         call = parse_call(ask.dialect, ask.take_body() if ask.body is not None else await ask.read())
         ask.streamed = call.stream
-        if key.models is not None:
-            check_model(call.model, key)
+        check = partial(check_model, call.model)
+        if key.models is not None or key.models_denied is not None:
+            key = await self._let(ask.secret, key, check)
         now_ms = self._till.now_ms()
         price = self._prices.match(key, call.model, now_ms)
         if price is None:
@@ -159,9 +161,19 @@ class Service:
             ask.request_id,
             offer.offers,
             orjson.dumps(facts),
-            check=partial(check_model, call.model),
+            check=check,
         )
         return Run(self._forwarder, client, ask, call, price, offer, hold, facts)
+
+    async def _let(self, secret: str, key: KeyRecord, check: Callable[[KeyRecord], None]) -> KeyRecord:
+        """The key, once it passes a check. One that does not is looked at as it is now: memory may have it as it was
+        before a change, and without a reserve nobody says so. Raises: AccessDenied, AuthError, StoreError."""
+        try:
+            check(key)
+        except AccessDenied:
+            key = await self._keyring.confirm(secret)
+            check(key)
+        return key
 
     async def _unpriced(self, key: KeyRecord, call: Call) -> CallerError:
         if call.model in await self._catalog.names():
@@ -172,13 +184,3 @@ class Service:
         shown = [(b"content-type", b"application/json"), *headers]
         client.start(status, shown, length=len(body), lines=id_lines(ask))
         client.finish(body)
-
-
-def check_model(model: str, key: KeyRecord) -> None:
-    """Raises: AccessDenied."""
-    if not is_allowed(key, model):
-        raise AccessDenied(f"this key may not call the model {model!r}", field="model")
-
-
-def is_allowed(key: KeyRecord, model: str) -> bool:
-    return key.models is None or any(fnmatchcase(model, pattern) for pattern in key.models)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rabbitgw.app import Gateway
 from tests.fakes.openai_upstream import FakeUpstream
 from tests.flows.house import House, house_settings, open_house
 
@@ -33,3 +34,12 @@ def house_with(
 async def house(house_with: Callable[..., AbstractAsyncContextManager[House]]) -> AsyncIterator[House]:
     async with house_with() as opened:
         yield opened
+
+
+@pytest.fixture
+async def second(house: House) -> AsyncIterator[Gateway]:
+    """Another gateway on the same stores."""
+    gateway = Gateway(house.settings, house.stores)
+    await gateway.start()
+    yield gateway
+    await gateway.stop()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from rabbitgw.app import Gateway
 from rabbitgw.billing import keys, users
 from rabbitgw.stores import connection
@@ -15,15 +11,6 @@ from tests.flows.house import ADMIN_KEY, House, Reply
 
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
 COST_NANOS = 147_500  # 19 tokens in at 2 500 nanos, 10 out at 10 000
-
-
-@pytest.fixture
-async def second(house: House) -> AsyncIterator[Gateway]:
-    """Another gateway on the same stores."""
-    gateway = Gateway(house.settings, house.stores)
-    await gateway.start()
-    yield gateway
-    await gateway.stop()
 
 
 async def test_every_gateway_refuses_a_disabled_users_key_on_the_next_request(

@@ -1,0 +1,50 @@
+"""The fields of a key as an operator gives them, checked; for a new key and for a change of one. Pure.
+
+Each check returns what is to be stored, or raises RequestInvalid naming the field, its limit and the value at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from rabbitgw.billing.key_record import ms_of
+from rabbitgw.clock import now_ms
+from rabbitgw.errors import RequestInvalid
+
+MODELS_MAX: Final = 1000
+PATTERN_CHARS_MAX: Final = 256
+
+
+def checked_patterns(patterns: Sequence[str] | None, field: str, *, none_means: str) -> list[str] | None:
+    """Patterns (fnmatch) of models. `none_means`: what leaving the field out does, for whoever sends an empty list."""
+    if patterns is None:
+        return None
+    if not 1 <= len(patterns) <= MODELS_MAX:
+        raise RequestInvalid(
+            f"{field}: 1 to {MODELS_MAX} patterns; leave it out to {none_means}", field=field
+        )
+    for pattern in patterns:
+        if not 1 <= len(pattern) <= PATTERN_CHARS_MAX or not pattern.isprintable():
+            raise RequestInvalid(f"{field}: a pattern has 1 to {PATTERN_CHARS_MAX} characters", field=field)
+    return list(patterns)
+
+
+def checked_models(models: Sequence[str] | None) -> list[str] | None:
+    return checked_patterns(models, "models", none_means="allow all")
+
+
+def checked_models_denied(models_denied: Sequence[str] | None) -> list[str] | None:
+    return checked_patterns(models_denied, "models_denied", none_means="deny none")
+
+
+def checked_expiry(expires_at: datetime | None) -> datetime | None:
+    if expires_at is None:
+        return None
+    if expires_at.tzinfo is None:
+        raise RequestInvalid("expires_at: give the time zone, like 2027-01-31T00:00:00Z", field="expires_at")
+    expires_ms = ms_of(expires_at)
+    if expires_ms is not None and expires_ms <= now_ms():
+        raise RequestInvalid("expires_at: lies in the past", field="expires_at")
+    return expires_at

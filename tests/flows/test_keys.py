@@ -1,0 +1,91 @@
+"""What an operator says of a key, at two gateways: it holds from the next request on, at each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rabbitgw.app import Gateway
+from tests.books import assert_books_balance
+from tests.fakes.openai_upstream import Answer, FakeUpstream, usage
+from tests.flows.house import ADMIN_KEY, House, Reply
+
+COST_NANOS = 147_500  # 19 tokens in at 2 500 nanos, 10 out at 10 000
+ASK = [{"role": "user", "content": "hi"}]
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+
+
+class Desk:
+    """A key of the house, used at both gateways, and the operator who changes it."""
+
+    def __init__(self, house: House, second: Gateway) -> None:
+        self.house = house
+        self.ports = (house.gateway.port, second.port)
+        self.key_id = 0
+        self.secret = ""
+
+    async def operator(
+        self, path: str, fields: dict[str, Any] | None = None, status: int = 200, **headers: str
+    ) -> dict[str, Any]:
+        url = f"{self.house.base_url}/v1/admin/{path}"
+        sent = {"x-api-key": ADMIN_KEY, **headers}
+        async with self.house.http.post(url, json=fields, headers=sent) as answer:
+            body: dict[str, Any] = await answer.json()
+            assert answer.status == status, body
+            return body
+
+    async def new(self, **fields: Any) -> None:
+        made = await self.operator("keys", {"account_id": self.house.account.id, "name": "k", **fields})
+        self.key_id, self.secret = made["id"], made["key"]
+
+    async def at_both(
+        self, path: str = CHAT, *, model: str = "gpt-4o", secret: str = "", **headers: str
+    ) -> list[Reply]:
+        own = {"x-api-key": secret or self.secret, "content-type": "application/json", **headers}
+        body = {"model": model, "messages": ASK, "max_tokens": 10}
+        replies = []
+        for port in self.ports:
+            url = f"http://127.0.0.1:{port}{path}"
+            method = "POST" if path in (CHAT, MESSAGES) else "GET"
+            how = {"json": body} if method == "POST" else {}
+            async with self.house.http.request(method, url, headers=own, **how) as answer:
+                replies.append(await Reply.read(answer))
+        return replies
+
+    async def statuses(self, path: str = CHAT, **how: Any) -> list[int]:
+        return [reply.status for reply in await self.at_both(path, **how)]
+
+
+@pytest.fixture
+def desk(house: House, second: Gateway, upstream: FakeUpstream) -> Desk:
+    for model in ("gpt-4o", "words", "free"):
+        upstream.script(model, Answer(usage=usage(19, 10)))
+    return Desk(house, second)
+
+
+def refusals(replies: list[Reply]) -> set[tuple[int, str | None, str]]:
+    """Status, code (OpenAI's form has one) and type."""
+    errors = [(reply.status, reply.json()["error"]) for reply in replies]
+    return {(status, error.get("code"), error["type"]) for status, error in errors}
+
+
+async def test_a_denied_model_is_one_that_is_not_allowed(
+    house: House, desk: Desk, upstream: FakeUpstream
+) -> None:
+    await desk.new(models=["gpt-*", "free"], models_denied=["gpt-4o-*", "fr?e"])
+    served = await desk.at_both()
+    assert [reply.status for reply in served] == [200, 200]
+    posted = [request for request in upstream.requests if request.method == "POST"]
+    for model in ("free", "gpt-4o-mini", "words"):  # denied, denied though unknown, not allowed
+        assert refusals(await desk.at_both(model=model)) == {
+            (403, "model_not_allowed", "invalid_request_error")
+        }
+        assert refusals(await desk.at_both(MESSAGES, model=model)) == {(403, None, "permission_error")}
+    assert [request for request in upstream.requests if request.method == "POST"] == posted
+    for listed in await desk.at_both("/v1/models"):
+        assert [model["id"] for model in listed.json()["data"]] == ["gpt-4o"]
+    assert await desk.statuses("/v1/models/free") == [404, 404]
+    for reply in served:
+        assert (await house.bill(reply.request_id))["cost_nanos"] == COST_NANOS
+    await assert_books_balance(house)
