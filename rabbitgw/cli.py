@@ -156,6 +156,12 @@ def _add_keys(commands: Any) -> None:
     create.add_argument("--expires-at", metavar="TIME", help="like 2027-01-31T00:00:00Z")
     create.add_argument("--user", type=_id, metavar="ID", help="whose key it is: a user of the account")
     create.add_argument("--deny-model", action="append", metavar="PATTERN", help="never these; repeatable")
+    create.add_argument(
+        "--scope",
+        action="append",
+        metavar="NAME",
+        help="what it is for: chat, data, billing, admin …; repeatable",
+    )
     listing = _command(commands, "list", "cli_money:keys_list", "keys by id", json=True)
     listing.add_argument("--account", type=_id, help="only of this account")
     _add_after(listing)

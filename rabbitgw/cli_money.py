@@ -49,6 +49,7 @@ async def keys_create(options: Options) -> int:
         expires_at=_moment(options.expires_at),
         user_id=options.user,
         models_denied=options.deny_model,
+        scopes=options.scope,
     )
     async with both_stores() as opened:
         made = await keys.create_key(opened.pg, new)

@@ -146,7 +146,8 @@ class AdminRoutes:
         return AccountsPage(accounts=views, next=next_page(found, query.limit))
 
     async def create_key(self, asked: Asked[KeyForm, Nothing]) -> KeySecret:
-        made = await keys.create_key(self._pg, keys.NewKey(**asked.form.model_dump()))
+        new = keys.NewKey(**asked.form.model_dump())
+        made = await keys.create_key(self._pg, new, by_admin_key=asked.by_admin_key)
         telemetry.log("key_created", account_id=asked.form.account_id, key_id=made.id)
         return await self._with_secret(made)
 
@@ -162,7 +163,7 @@ class AdminRoutes:
         return ChangedKey.of_key(key, in_effect=pushed)
 
     async def rotate_key(self, asked: Asked[Nothing, Nothing]) -> KeySecret:
-        made = await keys.rotate_key(self._pg, asked.id)
+        made = await keys.rotate_key(self._pg, asked.id, by_admin_key=asked.by_admin_key)
         telemetry.log("key_rotated", key_id=made.id)
         return await self._with_secret(made)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT, PAGE_MAX
+from rabbitgw.billing.scopes import SCOPES
 
 INT64_MAX = 2**63 - 1
 
@@ -69,6 +70,11 @@ class KeyForm(Form):
         default=None,
         description="patterns of models it may not call, whatever `models` says",
         examples=[["*-preview"]],
+    )
+    scopes: list[StrictStr] | None = Field(
+        default=None,
+        description=f"what it is for, of: {', '.join(SCOPES)}; all but admin if left out",
+        examples=[["chat", "embeddings", "models"]],
     )
 
 

@@ -38,7 +38,7 @@ HEADERS: Final = {
     "x-rabbitgw-request-id": "our id of this request",
 }
 TAGS: Final = {
-    Auth.ADMIN: "the operator's, with the admin key; 404 while none is set",
+    Auth.ADMIN: "the operator's, with the admin key or a key with the scope admin; 404 while no admin key is set",
     Auth.CALLER: "a caller's, with a key of theirs: of their own account, nothing else",
     Auth.EITHER: "a caller's, of their own account; or the operator's, of any",
     Auth.NONE: "for anybody",
@@ -51,7 +51,10 @@ SECURITY: Final[dict[Auth, list[dict[str, list[str]]]]] = {
 }
 SCHEMES: Final = {
     f"{who}{way}": {**scheme, "description": text}
-    for who, text in (("admin", "the value of RABBITGW_ADMIN_KEY"), ("caller", "a key, rk-…"))
+    for who, text in (
+        ("admin", "the value of RABBITGW_ADMIN_KEY, or a key with the scope admin"),
+        ("caller", "a key, rk-…"),
+    )
     for way, scheme in (
         ("Bearer", {"type": "http", "scheme": "bearer"}),
         ("Header", {"type": "apiKey", "in": "header", "name": "x-api-key"}),

@@ -22,7 +22,15 @@ from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.views import View, shown
 from rabbitgw.billing.key_record import KeyRecord
-from rabbitgw.errors import AuthError, BodyTooLarge, NotFound, RabbitError, RequestInvalid, StoreError
+from rabbitgw.errors import (
+    AuthError,
+    BodyTooLarge,
+    NotFound,
+    RabbitError,
+    RequestInvalid,
+    ScopeMissing,
+    StoreError,
+)
 
 ID_MAX: Final = 2**63 - 1
 DIGITS: Final = r"\d+"  # how a path says that a part of it is a number
@@ -49,7 +57,8 @@ class Auth(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Asked(Generic[FormT, QueryT]):
-    """A request whose credential, query and body were checked. `key` is the caller's; None where no caller asks."""
+    """A request whose credential, query and body were checked. `key` is the caller's; on a route of operators the one
+    with the scope admin that asks. None: the admin key, or who needs no credential."""
 
     http: web.Request
     form: FormT
@@ -62,6 +71,11 @@ class Asked(Generic[FormT, QueryT]):
         if self.key is None:
             raise RuntimeError("this route is no caller's")
         return self.key
+
+    @property
+    def by_admin_key(self) -> bool:
+        """Whether the admin key itself asks; only on a route of operators."""
+        return self.key is None
 
     @property
     def id(self) -> int:
@@ -140,7 +154,7 @@ class Route(Generic[FormT, QueryT, AnswerT]):
     def _errors(self) -> set[type[RabbitError | web.HTTPError]]:
         errors: set[type[RabbitError | web.HTTPError]] = {RabbitError, *self.refusals}
         if self.auth is not Auth.NONE:
-            errors |= {AuthError, RequestInvalid, StoreError}
+            errors |= {AuthError, ScopeMissing, RequestInvalid, StoreError}
         if self.auth is Auth.ADMIN:
             errors.add(NotFound)  # while no admin key is set
         if self.checks_query:
@@ -159,7 +173,8 @@ class Route(Generic[FormT, QueryT, AnswerT]):
         async def work(request: web.Request) -> dict[str, Any] | web.StreamResponse:
             key = None
             if self.auth is Auth.ADMIN:
-                require_admin(request, deps.settings.admin_key.get_secret_value())
+                admin_key = deps.settings.admin_key.get_secret_value()
+                key = await require_admin(request, deps.keyring, admin_key)
             elif self.auth is Auth.CALLER:
                 key = await require_caller(request, deps.keyring)
             elif self.auth is Auth.EITHER:

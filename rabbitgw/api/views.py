@@ -69,6 +69,7 @@ class KeyView(View):
     user_id: int | None = Field(description="whose key it is; null: nobody's in particular")
 
     models_denied: list[str] | None = Field(description="patterns of models it may not call all the same")
+    scopes: list[str] | None = Field(description="what it is for; null: all that a caller may")
 
 
 class WalletView(View):

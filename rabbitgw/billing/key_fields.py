@@ -10,11 +10,13 @@ from datetime import datetime
 from typing import Final
 
 from rabbitgw.billing.key_record import ms_of
+from rabbitgw.billing.scopes import SCOPES
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import RequestInvalid
 
 MODELS_MAX: Final = 1000
 PATTERN_CHARS_MAX: Final = 256
+SHOWN_CHARS_MAX: Final = 100  # of a value that is refused
 
 
 def checked_patterns(patterns: Sequence[str] | None, field: str, *, none_means: str) -> list[str] | None:
@@ -37,6 +39,18 @@ def checked_models(models: Sequence[str] | None) -> list[str] | None:
 
 def checked_models_denied(models_denied: Sequence[str] | None) -> list[str] | None:
     return checked_patterns(models_denied, "models_denied", none_means="deny none")
+
+
+def checked_scopes(scopes: Sequence[str] | None) -> list[str] | None:
+    if scopes is None:
+        return None
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        said = (
+            f"; {unknown[0][:SHOWN_CHARS_MAX]!r} is none" if unknown else "; leave it out for all but admin"
+        )
+        raise RequestInvalid(f"scopes: of {', '.join(SCOPES)}{said}", field="scopes")
+    return list(dict.fromkeys(scopes))
 
 
 def checked_expiry(expires_at: datetime | None) -> datetime | None:

@@ -16,8 +16,9 @@ import orjson
 
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name, get_account
-from rabbitgw.billing.key_fields import checked_expiry, checked_models, checked_models_denied
+from rabbitgw.billing.key_fields import checked_expiry, checked_models, checked_models_denied, checked_scopes
 from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
+from rabbitgw.billing.scopes import check_grant
 from rabbitgw.billing.users import find_user
 from rabbitgw.billing.windows import DAY, LIFETIME
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
@@ -37,6 +38,7 @@ class NewKey:
     expires_at: datetime | None = None
     user_id: int | None = None  # whose key it is; a user of the same account
     models_denied: Sequence[str] | None = None
+    scopes: Sequence[str] | None = None  # of billing/scopes.py; None: all that a caller may
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +67,20 @@ class Key:
     user_id: int | None
     user_disabled: bool
     models_denied: tuple[str, ...] | None
+    scopes: tuple[str, ...] | None
 
 
-async def create_key(pg: Pool, new: NewKey) -> CreatedKey:
-    """Make a key and its windows. The daily one is the calendar day in UTC+8.
+async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> CreatedKey:
+    """Make a key and its windows. The daily one is the calendar day in UTC+8. `by_admin_key`: not by another key.
 
-    Raises: RequestInvalid, NotFound (no such account, or in it no such user), Conflict (a disabled user),
+    Raises: RequestInvalid, ScopeMissing, NotFound (no such account, or in it no such user), Conflict (a disabled user),
     PostgresUnavailable.
     """
     name = checked_name(new.name)
     models = checked_models(new.models)
     models_denied = checked_models_denied(new.models_denied)
+    scopes = checked_scopes(new.scopes)
+    check_grant(scopes, by_admin_key=by_admin_key)
     limits = [
         (kind, _checked_limit(limit, field))
         for kind, limit, field in (
@@ -99,6 +104,7 @@ async def create_key(pg: Pool, new: NewKey) -> CreatedKey:
             [limit for _, limit in limits],
             new.user_id,
             models_denied,
+            scopes,
         )
     if key_id is None:
         await _refuse_owner(pg, new)
@@ -130,19 +136,22 @@ async def revoke_key(pg: Pool, key_id: int) -> Key:
     return await get_key(pg, key_id)
 
 
-async def rotate_key(pg: Pool, key_id: int) -> CreatedKey:
+async def rotate_key(pg: Pool, key_id: int, *, by_admin_key: bool = True) -> CreatedKey:
     """Give a key a new secret and revoke the old one now; its limits and what they have counted stay.
 
-    Raises: NotFound, Conflict (a revoked key), PostgresUnavailable.
+    Raises: NotFound, Conflict (a revoked key), ScopeMissing (a key with the scope admin, asked for by another key),
+    PostgresUnavailable.
     """
     secret = new_secret()
     prefix = visible_prefix(secret)
     async with transaction(pg) as db:
-        generation = await db.fetchval(statements.keys.advance, key_id, False)
-        if generation is not None:
+        row = await db.fetchrow(statements.keys.advance, key_id, False)
+        if row is not None:
+            check_grant(row["scopes"], by_admin_key=by_admin_key)
+            generation = row["generation"]
             await db.execute(statements.keys.retire_secret, key_id, generation)
             await db.execute(statements.keys.add_secret, secret_sha256(secret), key_id, prefix, generation)
-    if generation is None:
+    if row is None:
         await get_key(pg, key_id)
         raise Conflict(f"key {key_id} is revoked; make a new one")
     return CreatedKey(key_id, secret, prefix)
@@ -187,4 +196,5 @@ def _key(row: asyncpg.Record) -> Key:
         user_id=row["user_id"],
         user_disabled=row["user_disabled"],
         models_denied=_texts(row["models_denied"]),
+        scopes=_texts(row["scopes"]),
     )

@@ -6,7 +6,7 @@ looks in each in error_shapes.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 
@@ -17,6 +17,7 @@ class Dialect:
     output_limit_fields: any of these limits the output; the last is set when none is there.
     streams: it has a streamed form. has_output: the answer holds tokens that are charged as output.
     free: nothing of it is charged; it holds nothing and is released at its end.
+    scope: what a key must be for: the name without its provider's.
     """
 
     name: str
@@ -26,6 +27,10 @@ class Dialect:
     streams: bool = True
     has_output: bool = True
     free: bool = False
+    scope: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scope", self.name.partition("-")[2].replace("-", "_"))
 
 
 CHAT: Final = Dialect("openai-chat", "/v1/chat/completions", ("max_tokens", "max_completion_tokens"))

@@ -8,7 +8,20 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from rabbitgw.billing.key_record import KeyRecord
+from rabbitgw.billing.scopes import check_scope
 from rabbitgw.errors import AccessDenied
+from rabbitgw.proxy.ask import Ask
+
+
+def check_entry(scope: str, ask: Ask, key: KeyRecord) -> None:
+    """What is known before the body. Raises: AccessDenied."""
+    check_scope(scope, key)
+
+
+def check_call(ask: Ask, model: str, key: KeyRecord) -> None:
+    """All of it, for a key that has changed meanwhile. Raises: AccessDenied."""
+    check_entry(ask.dialect.scope, ask, key)
+    check_model(model, key)
 
 
 def check_model(model: str, key: KeyRecord) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import orjson
 
@@ -18,6 +17,7 @@ from rabbitgw.billing import events
 from rabbitgw.billing.admission import Till
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.price_book import PriceFeed
+from rabbitgw.billing.scopes import MODELS
 from rabbitgw.config import Settings
 from rabbitgw.errors import (
     AccessDenied,
@@ -38,12 +38,10 @@ from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
 from rabbitgw.proxy.forward import Run
 from rabbitgw.proxy.forwarder import Forwarder
-from rabbitgw.proxy.key_gate import check_model, is_allowed
+from rabbitgw.proxy.key_gate import check_call, check_entry, check_model, is_allowed
 from rabbitgw.proxy.quote import quote
 from rabbitgw.proxy.relay import Client, Headers
 from rabbitgw.proxy.upstream import Upstream
-
-MODELS: Final = "models"  # what a list of models is counted as
 
 
 class Service:
@@ -84,6 +82,7 @@ class Service:
         try:
             # nothing is reserved here, so no script would notice a key that was revoked a moment ago
             key = await self._keyring.confirm(ask.secret)
+            check_entry(MODELS, ask, key)
             prices, now_ms = self._prices, self._till.now_ms()
             names = [
                 name
@@ -131,11 +130,12 @@ class Service:
     async def _admit(self, ask: Ask, client: Client) -> Run:
         """Raises: CallerError or StoreError; nothing is held then."""
         key = self._keyring.cached(ask.secret) or await self._keyring.find(ask.secret)
+        if key.scopes is not None:  # before the body is waited for
+            key = await self._let(ask.secret, key, partial(check_entry, ask.dialect.scope, ask))
         call = parse_call(ask.dialect, ask.take_body() if ask.body is not None else await ask.read())
         ask.streamed = call.stream
-        check = partial(check_model, call.model)
         if key.models is not None or key.models_denied is not None:
-            key = await self._let(ask.secret, key, check)
+            key = await self._let(ask.secret, key, partial(check_model, call.model))
         now_ms = self._till.now_ms()
         price = self._prices.match(key, call.model, now_ms)
         if price is None:
@@ -161,7 +161,7 @@ class Service:
             ask.request_id,
             offer.offers,
             orjson.dumps(facts),
-            check=check,
+            check=partial(check_call, ask, call.model),
         )
         return Run(self._forwarder, client, ask, call, price, offer, hold, facts)
 

@@ -69,6 +69,31 @@ async def test_a_callers_key_is_no_admin_key_and_the_other_way_round(
             assert (await answer.json())["error"]["code"] == "invalid_api_key"
 
 
+async def test_a_key_with_the_scope_admin_is_the_operators_but_grants_it_to_no_other(
+    operator: Operator, client: TestClient[Any, Any]
+) -> None:
+    account_id, key_id, secret = await operator.account_with_key(scopes=["admin"])
+    plain = (await operator.post("keys", {"account_id": account_id, "name": "plain"}))["id"]
+    own = {"x-api-key": secret}
+
+    async def ask(method: str, path: str, fields: dict[str, Any] | None = None) -> tuple[int, str | None]:
+        async with client.request(method, path, json=fields, headers=own) as answer:
+            return answer.status, (await answer.json()).get("error", {}).get("code")
+
+    assert await ask("GET", "/v1/admin/accounts") == (200, None)
+    assert await ask("GET", f"/v1/usage?account_id={account_id + 1}") == (200, None)
+    assert await ask("GET", "/v1/wallets") == (403, "scope_missing")
+    new = {"account_id": account_id, "name": "k"}
+    assert await ask("POST", "/v1/admin/keys", {**new, "scopes": ["data", "billing"]}) == (200, None)
+    assert await ask("POST", "/v1/admin/keys", {**new, "scopes": ["admin"]}) == (403, "scope_missing")
+    assert await ask("POST", f"/v1/admin/keys/{key_id}/rotate") == (403, "scope_missing")
+    assert await ask("POST", f"/v1/admin/keys/{plain}/rotate") == (200, None)
+    listed = (await operator.get("keys"))["keys"]
+    assert [key["scopes"] for key in listed] == [["admin"], None, ["data", "billing"]]
+    await operator.post(f"keys/{key_id}/revoke")
+    assert await ask("GET", "/v1/admin/accounts") == (401, "invalid_api_key")
+
+
 async def test_without_an_admin_key_the_admin_routes_are_off(
     pg: Pool,
     link: RedisLink,

@@ -89,3 +89,24 @@ async def test_a_denied_model_is_one_that_is_not_allowed(
     for reply in served:
         assert (await house.bill(reply.request_id))["cost_nanos"] == COST_NANOS
     await assert_books_balance(house)
+
+
+async def test_a_call_outside_the_scopes_is_refused_in_its_dialect(
+    desk: Desk, upstream: FakeUpstream
+) -> None:
+    missing = (403, "scope_missing", "invalid_request_error")
+    await desk.new(scopes=["chat"])
+    assert await desk.statuses() == [200, 200]
+    posted = [request for request in upstream.requests if request.method == "POST"]
+    assert refusals(await desk.at_both(MESSAGES)) == {(403, None, "permission_error")}
+    assert refusals(await desk.at_both("/v1/models")) == {missing}
+    for path in ("/v1/wallets", "/v1/usage", "/v1/admin/accounts"):
+        for reply in await desk.at_both(path):
+            assert (reply.status, reply.json()["error"]["code"]) == (403, "scope_missing")
+    await desk.new(scopes=["billing", "messages", "models"])
+    assert refusals(await desk.at_both()) == {missing}
+    assert [request for request in upstream.requests if request.method == "POST"] == posted
+    assert await desk.statuses(MESSAGES) == [200, 200]
+    for path in ("/v1/models", "/v1/wallets", "/v1/usage"):
+        assert await desk.statuses(path) == [200, 200]
+    await assert_books_balance(desk.house)

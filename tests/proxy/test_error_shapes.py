@@ -16,6 +16,7 @@ from rabbitgw.errors import (
     RedisUnavailable,
     RequestInvalid,
     RouteNotPriced,
+    ScopeMissing,
     UpstreamBudget,
     UpstreamError,
     UpstreamOverloaded,
@@ -34,6 +35,7 @@ ROWS = [
     # error, OpenAI: status, type, code; Anthropic: status, type
     (AuthError("x"), 401, "invalid_request_error", "invalid_api_key", 401, "authentication_error"),
     (AccessDenied("x"), 403, "invalid_request_error", "model_not_allowed", 403, "permission_error"),
+    (ScopeMissing("x"), 403, "invalid_request_error", "scope_missing", 403, "permission_error"),
     (ModelNotFound("x"), 404, "invalid_request_error", "model_not_found", 404, "not_found_error"),
     (RouteNotPriced("x"), 404, "invalid_request_error", "endpoint_not_priced", 404, "not_found_error"),
     (BalanceShort("x"), 429, "insufficient_quota", "insufficient_quota", 402, "billing_error"),
