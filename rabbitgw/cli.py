@@ -162,6 +162,9 @@ def _add_keys(commands: Any) -> None:
         metavar="NAME",
         help="what it is for: chat, data, billing, admin …; repeatable",
     )
+    create.add_argument(
+        "--allow-ip", action="append", metavar="CIDR", help="only from these networks; repeatable"
+    )
     listing = _command(commands, "list", "cli_money:keys_list", "keys by id", json=True)
     listing.add_argument("--account", type=_id, help="only of this account")
     _add_after(listing)

@@ -50,6 +50,7 @@ async def keys_create(options: Options) -> int:
         user_id=options.user,
         models_denied=options.deny_model,
         scopes=options.scope,
+        ip_allowlist=options.allow_ip,
     )
     async with both_stores() as opened:
         made = await keys.create_key(opened.pg, new)

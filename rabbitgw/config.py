@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rabbitgw.addresses import networks_listed
 from rabbitgw.errors import SettingInvalid
 
 MIB = 1024 * 1024
@@ -45,6 +46,11 @@ class Settings(BaseSettings):
         SecretStr(""),
         "RABBITGW_ADMIN_KEY",
         help="credential of /v1/admin and /metrics; empty: these routes are off",
+    )
+    trusted_proxies: str = setting(
+        "",
+        "RABBITGW_TRUSTED_PROXIES",
+        help="networks (CIDR, with commas) whose X-Forwarded-For is believed, for lists of addresses of keys",
     )
     log_level: str = setting("INFO", "LOG_LEVEL", help="DEBUG, INFO, WARNING or ERROR")
 
@@ -152,6 +158,11 @@ class Settings(BaseSettings):
     drain_timeout_s: float = setting(
         30.0, "RABBITGW_DRAIN_TIMEOUT_S", help="seconds that SIGTERM gives running answers", ge=0, le=3600
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        return ",".join(networks_listed(value))
 
     @field_validator("log_level")
     @classmethod

@@ -4,6 +4,7 @@
     ├── CallerError            4xx: the caller can do something about it
     │   ├── AuthError          401  invalid_api_key        no, unknown, expired or revoked key
     │   ├── AccessDenied       403  model_not_allowed      the key may not do this
+    │   │   ├── IpNotAllowed   403  ip_not_allowed         not from this address
     │   │   └── ScopeMissing   403  scope_missing          it is for other routes
     │   ├── ModelNotPriced     403  model_not_priced       known upstream, but nobody set a price
     │   ├── NotFound           404  not_found              an id that is not there, or not yours
@@ -73,6 +74,10 @@ class AuthError(CallerError):
 class AccessDenied(CallerError):
     http_status = 403
     code = "model_not_allowed"
+
+
+class IpNotAllowed(AccessDenied):
+    code = "ip_not_allowed"
 
 
 class ScopeMissing(AccessDenied):

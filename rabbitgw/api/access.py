@@ -10,48 +10,68 @@ import hmac
 
 from aiohttp import web
 
+from rabbitgw.addresses import address_behind, networks_listed
+from rabbitgw.api.deps import SideDeps
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.key_secret import well_formed
-from rabbitgw.billing.keyring import Keyring
 from rabbitgw.billing.scopes import ADMIN, BILLING, check_scope
 from rabbitgw.errors import AuthError, NotFound
+from rabbitgw.proxy.front_inner import PEER
+from rabbitgw.proxy.key_gate import check_address
+from rabbitgw.proxy.origin import peer_of
 from rabbitgw.proxy.request_headers import Heard
 
 
-async def require_admin(request: web.Request, keyring: Keyring, admin_key: str) -> KeyRecord | None:
+async def require_admin(request: web.Request, deps: SideDeps) -> KeyRecord | None:
     """The operator's key; None for the admin key itself.
 
-    Raises: NotFound while no admin key is set, AuthError, ScopeMissing (a key that has scopes, but not this one),
-    RequestInvalid (two different credentials), StoreError.
+    Raises: NotFound while no admin key is set, AuthError, AccessDenied (a key that has scopes, but not this one, or is
+    not for this address), RequestInvalid (two different credentials), StoreError.
     """
+    admin_key = deps.settings.admin_key.get_secret_value()
     if not admin_key:
         raise NotFound("the admin routes are off: RABBITGW_ADMIN_KEY is not set")
-    given = Heard(request.raw_headers).credential()
+    heard = Heard(request.raw_headers)
+    given = heard.credential()
     if _is_admin(given, admin_key):
         return None
-    key = await keyring.confirm(given) if well_formed(given) else None
+    key = await _confirmed(request, heard, deps, given) if well_formed(given) else None
     if key is None or key.scopes is None:
         raise AuthError("this is not the admin key")
     check_scope(ADMIN, key)
     return key
 
 
-async def require_caller(request: web.Request, keyring: Keyring) -> KeyRecord:
-    """Raises: AuthError, ScopeMissing, RequestInvalid (two different credentials), StoreError."""
-    key = await keyring.confirm(Heard(request.raw_headers).credential())
+async def require_caller(request: web.Request, deps: SideDeps) -> KeyRecord:
+    """Raises: AuthError, AccessDenied, RequestInvalid (two different credentials), StoreError."""
+    heard = Heard(request.raw_headers)
+    key = await _confirmed(request, heard, deps, heard.credential())
     check_scope(BILLING, key)
     return key
 
 
-async def require_either(request: web.Request, keyring: Keyring, admin_key: str) -> KeyRecord | None:
+async def require_either(request: web.Request, deps: SideDeps) -> KeyRecord | None:
     """The caller's key; None for the operator, by whichever credential. Raises: as `require_caller`."""
-    given = Heard(request.raw_headers).credential()
+    heard = Heard(request.raw_headers)
+    given = heard.credential()
+    admin_key = deps.settings.admin_key.get_secret_value()
     if admin_key and _is_admin(given, admin_key):
         return None
-    key = await keyring.confirm(given)
+    key = await _confirmed(request, heard, deps, given)
     if admin_key and key.scopes is not None and ADMIN in key.scopes:
         return None
     check_scope(BILLING, key)
+    return key
+
+
+async def _confirmed(request: web.Request, heard: Heard, deps: SideDeps, secret: str) -> KeyRecord:
+    """The record of a good key that may be used from where it is."""
+    key = await deps.keyring.confirm(secret)
+    if key.ip_allowlist is not None:
+        # behind the front no connection is over IP: then the front says whose request this is
+        peer = peer_of(request.transport) or request.headers.get(PEER.decode())
+        proxies = networks_listed(deps.settings.trusted_proxies)
+        check_address(peer and address_behind(peer, heard.forwarded_for, proxies), key)
     return key
 
 

@@ -76,6 +76,11 @@ class KeyForm(Form):
         description=f"what it is for, of: {', '.join(SCOPES)}; all but admin if left out",
         examples=[["chat", "embeddings", "models"]],
     )
+    ip_allowlist: list[StrictStr] | None = Field(
+        default=None,
+        description="networks (CIDR) that it may be used from; all if left out",
+        examples=[["203.0.113.0/24", "2001:db8::/32"]],
+    )
 
 
 class CreditForm(Form):

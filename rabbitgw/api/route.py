@@ -25,6 +25,7 @@ from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.errors import (
     AuthError,
     BodyTooLarge,
+    IpNotAllowed,
     NotFound,
     RabbitError,
     RequestInvalid,
@@ -154,7 +155,7 @@ class Route(Generic[FormT, QueryT, AnswerT]):
     def _errors(self) -> set[type[RabbitError | web.HTTPError]]:
         errors: set[type[RabbitError | web.HTTPError]] = {RabbitError, *self.refusals}
         if self.auth is not Auth.NONE:
-            errors |= {AuthError, ScopeMissing, RequestInvalid, StoreError}
+            errors |= {AuthError, IpNotAllowed, ScopeMissing, RequestInvalid, StoreError}
         if self.auth is Auth.ADMIN:
             errors.add(NotFound)  # while no admin key is set
         if self.checks_query:
@@ -173,13 +174,11 @@ class Route(Generic[FormT, QueryT, AnswerT]):
         async def work(request: web.Request) -> dict[str, Any] | web.StreamResponse:
             key = None
             if self.auth is Auth.ADMIN:
-                admin_key = deps.settings.admin_key.get_secret_value()
-                key = await require_admin(request, deps.keyring, admin_key)
+                key = await require_admin(request, deps)
             elif self.auth is Auth.CALLER:
-                key = await require_caller(request, deps.keyring)
+                key = await require_caller(request, deps)
             elif self.auth is Auth.EITHER:
-                admin_key = deps.settings.admin_key.get_secret_value()
-                key = await require_either(request, deps.keyring, admin_key)
+                key = await require_either(request, deps)
             query = read_query(request, self.query) if self.checks_query else self.query.model_construct()
             form = await read_model(request, self.form) if self.reads_body else self.form.model_construct()
             answer = await self.handler(Asked(request, form, query, key))

@@ -70,6 +70,7 @@ class KeyView(View):
 
     models_denied: list[str] | None = Field(description="patterns of models it may not call all the same")
     scopes: list[str] | None = Field(description="what it is for; null: all that a caller may")
+    ip_allowlist: list[str] | None = Field(description="networks that it may be used from; null: any")
 
 
 class WalletView(View):

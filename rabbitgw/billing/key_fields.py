@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from rabbitgw.addresses import network_of
 from rabbitgw.billing.key_record import ms_of
 from rabbitgw.billing.scopes import SCOPES
 from rabbitgw.clock import now_ms
@@ -16,6 +17,7 @@ from rabbitgw.errors import RequestInvalid
 
 MODELS_MAX: Final = 1000
 PATTERN_CHARS_MAX: Final = 256
+NETWORKS_MAX: Final = 100
 SHOWN_CHARS_MAX: Final = 100  # of a value that is refused
 
 
@@ -51,6 +53,27 @@ def checked_scopes(scopes: Sequence[str] | None) -> list[str] | None:
         )
         raise RequestInvalid(f"scopes: of {', '.join(SCOPES)}{said}", field="scopes")
     return list(dict.fromkeys(scopes))
+
+
+def checked_networks(networks: Sequence[str] | None) -> list[str] | None:
+    if networks is None:
+        return None
+    if not 1 <= len(networks) <= NETWORKS_MAX:
+        raise RequestInvalid(
+            f"ip_allowlist: 1 to {NETWORKS_MAX} networks; leave it out to allow all", field="ip_allowlist"
+        )
+    checked = []
+    for text in networks:
+        try:
+            checked.append(str(network_of(text)))
+        except ValueError as error:
+            shown = repr(text[:SHOWN_CHARS_MAX])
+            reason = f": {error}" if len(text) <= SHOWN_CHARS_MAX else ""
+            raise RequestInvalid(
+                f"ip_allowlist: {shown} is no network like 203.0.113.0/24 or 2001:db8::/32{reason}",
+                field="ip_allowlist",
+            ) from None
+    return list(dict.fromkeys(checked))
 
 
 def checked_expiry(expires_at: datetime | None) -> datetime | None:

@@ -23,7 +23,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
     """`models` are patterns (fnmatch); None allows every model, but for those that `models_denied` match. `windows` are
-    its own, and those of its user, team and account. `scopes` None: all that a caller may."""
+    its own, and those of its user, team and account. `scopes` None: all that a caller may; `ip_allowlist` None: from
+    anywhere."""
 
     key_id: int
     account_id: int
@@ -41,6 +42,7 @@ class KeyRecord:
     plans: tuple[OnPlan, ...] = ()  # nearest first: the key's, its user's, the team's, the account's
     models_denied: tuple[str, ...] | None = None
     scopes: tuple[str, ...] | None = None
+    ip_allowlist: tuple[str, ...] | None = None
 
     def expired(self, now_ms: int) -> bool:
         return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
@@ -69,6 +71,7 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         plans=tuple(OnPlan(**on) for on in orjson.loads(row["plans"])),
         models_denied=_texts(row["models_denied"]),
         scopes=_texts(row["scopes"]),
+        ip_allowlist=_texts(row["ip_allowlist"]),
     )
 
 
@@ -79,7 +82,7 @@ def record_json(record: KeyRecord) -> bytes:
 def record_of_redis(stored: bytes) -> KeyRecord:
     """From what key_record_put stored: b"<generation> <JSON>"."""
     fields = orjson.loads(stored.partition(b" ")[2])
-    for name in ("models", "models_denied", "scopes"):
+    for name in ("models", "models_denied", "scopes", "ip_allowlist"):
         fields[name] = _texts(fields.get(name))
     fields["windows"] = tuple(WindowRule(**window) for window in fields["windows"])
     fields["plans"] = tuple(OnPlan(**on) for on in fields.get("plans", ()))

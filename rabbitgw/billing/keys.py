@@ -16,7 +16,13 @@ import orjson
 
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name, get_account
-from rabbitgw.billing.key_fields import checked_expiry, checked_models, checked_models_denied, checked_scopes
+from rabbitgw.billing.key_fields import (
+    checked_expiry,
+    checked_models,
+    checked_models_denied,
+    checked_networks,
+    checked_scopes,
+)
 from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
 from rabbitgw.billing.scopes import check_grant
 from rabbitgw.billing.users import find_user
@@ -39,6 +45,7 @@ class NewKey:
     user_id: int | None = None  # whose key it is; a user of the same account
     models_denied: Sequence[str] | None = None
     scopes: Sequence[str] | None = None  # of billing/scopes.py; None: all that a caller may
+    ip_allowlist: Sequence[str] | None = None  # networks (CIDR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class Key:
     user_disabled: bool
     models_denied: tuple[str, ...] | None
     scopes: tuple[str, ...] | None
+    ip_allowlist: tuple[str, ...] | None
 
 
 async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> CreatedKey:
@@ -80,6 +88,7 @@ async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> Cre
     models = checked_models(new.models)
     models_denied = checked_models_denied(new.models_denied)
     scopes = checked_scopes(new.scopes)
+    ip_allowlist = checked_networks(new.ip_allowlist)
     check_grant(scopes, by_admin_key=by_admin_key)
     limits = [
         (kind, _checked_limit(limit, field))
@@ -105,6 +114,7 @@ async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> Cre
             new.user_id,
             models_denied,
             scopes,
+            ip_allowlist,
         )
     if key_id is None:
         await _refuse_owner(pg, new)
@@ -197,4 +207,5 @@ def _key(row: asyncpg.Record) -> Key:
         user_disabled=row["user_disabled"],
         models_denied=_texts(row["models_denied"]),
         scopes=_texts(row["scopes"]),
+        ip_allowlist=_texts(row["ip_allowlist"]),
     )

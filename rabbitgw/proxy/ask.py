@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from rabbitgw import clock
 from rabbitgw.proxy.dialects import Dialect
+from rabbitgw.proxy.origin import Origin
 from rabbitgw.proxy.relay import Headers
 
 
@@ -18,12 +19,13 @@ class Ask:
     was found good, and raises a CallerError.
 
     request_id: ours, of the hold, the bill line and the export. shown_id: the caller's own, where there is one.
-    forwarded: headers of the caller that upstream is to see. streamed: as the body says, once that is read.
+    forwarded: headers of the caller that upstream is to see. origin: where it came from; None where nobody may ask.
+    streamed: as the body says, once that is read.
     """
 
     __slots__ = (
-        "began_ms", "body", "caller_request_id", "dialect", "forwarded", "read", "request_id", "secret", "shown_id",
-        "streamed",
+        "began_ms", "body", "caller_request_id", "dialect", "forwarded", "origin", "read", "request_id", "secret",
+        "shown_id", "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -34,6 +36,7 @@ class Ask:
         read: Callable[[], Awaitable[bytes]] = no_body,
         forwarded: Headers | None = None,
         body: bytes | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.dialect = dialect
         self.caller_request_id = caller_request_id
@@ -41,6 +44,7 @@ class Ask:
         self.read = read
         self.forwarded = forwarded
         self.body = body
+        self.origin = origin
         self.request_id = clock.new_id()
         self.shown_id = caller_request_id or self.request_id
         self.began_ms = clock.now_ms()

@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from rabbitgw import telemetry
+from rabbitgw.addresses import networks_listed
 from rabbitgw.errors import (
     BodyTooLarge,
     CallerError,
@@ -35,6 +36,7 @@ from rabbitgw.proxy.front_owner import Limits
 from rabbitgw.proxy.front_paths import Place, place_of, shown
 from rabbitgw.proxy.front_sink import Answer
 from rabbitgw.proxy.front_wire import Connection
+from rabbitgw.proxy.origin import Origin
 from rabbitgw.proxy.relay import Headers
 from rabbitgw.proxy.request_headers import Heard
 from rabbitgw.proxy.serve import Service
@@ -51,10 +53,13 @@ POLL_S: Final = 0.01
 class Known:
     """What a head says of a call: all of an Ask that is the same for every request with this head."""
 
-    __slots__ = ("dialect", "forwarded", "request_id", "secret")
+    __slots__ = ("dialect", "forwarded", "origin", "request_id", "secret")
 
-    def __init__(self, dialect: Dialect, request_id: str | None, secret: str, forwarded: Headers) -> None:
+    def __init__(
+        self, dialect: Dialect, request_id: str | None, secret: str, forwarded: Headers, origin: Origin
+    ) -> None:
         self.dialect = dialect
+        self.origin = origin
         self.request_id = request_id
         self.secret = secret
         self.forwarded = forwarded
@@ -75,6 +80,7 @@ class Front:
         self.draining = False
         self.ticks = 0
         settings = service.settings
+        self._proxies = networks_listed(settings.trusted_proxies)
         shortest_s = min(settings.client_stall_timeout_s, HALF_CLOSED_SILENCE_S, LINGER_S)
         self._tick_s = min(TICK_S, shortest_s / TICKS_PER_TIMEOUT_MIN)
         self.limits = Limits(
@@ -110,9 +116,11 @@ class Front:
 
     def begin_again(self, call: Known, answer: Answer, body: bytes | Body) -> None:
         if isinstance(body, bytes):
-            ask = Ask(call.dialect, call.request_id, call.secret, no_body, call.forwarded, body)
+            ask = Ask(call.dialect, call.request_id, call.secret, no_body, call.forwarded, body, call.origin)
         else:
-            ask = Ask(call.dialect, call.request_id, call.secret, body.read, call.forwarded)
+            ask = Ask(
+                call.dialect, call.request_id, call.secret, body.read, call.forwarded, None, call.origin
+            )
         self.requests += 1
         self._hands.give(ask, answer)
 
@@ -126,7 +134,7 @@ class Front:
         try:
             _check_expect(head)
             if place.kind == "call":
-                call = _known(dialect, place, head, heard)
+                call = _known(dialect, place, head, heard, self._origin(answer, heard))
                 self.begin_again(call, answer, body)
                 return call
             if place.kind == "models":
@@ -153,7 +161,8 @@ class Front:
 
     def _models(self, dialect: Dialect, place: Place, head: Head, heard: Heard, answer: Answer) -> None:
         _check_method(head, place, "GET")
-        ask = Ask(dialect, heard.request_id, heard.credential())
+        origin = self._origin(answer, heard)
+        ask = Ask(dialect, heard.request_id, heard.credential(), origin=origin)
         if heard.fault is not None:
             raise heard.fault
         self._run(self._list(ask, answer, place.model))
@@ -196,6 +205,9 @@ class Front:
         task = self._loop.create_task(serving)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _origin(self, answer: Answer, heard: Heard) -> Origin:
+        return Origin(answer.wire.transport, heard.forwarded_for, self._proxies)
 
     def _shape(self, place: Place, heard: Heard) -> Dialect:
         if place.kind == "models":
@@ -245,14 +257,14 @@ class Front:
             self._timer.cancel()
 
 
-def _known(dialect: Dialect, place: Place, head: Head, heard: Heard) -> Known:
+def _known(dialect: Dialect, place: Place, head: Head, heard: Heard, origin: Origin) -> Known:
     """Raises: CallerError for a call that is refused before its body is looked at."""
     _check_method(head, place, "POST")
     secret = heard.credential()
     if heard.fault is not None:
         raise heard.fault
     heard.check_json()
-    return Known(dialect, heard.request_id, secret, heard.forwarded)
+    return Known(dialect, heard.request_id, secret, heard.forwarded, origin)
 
 
 def _check_method(head: Head, place: Place, allowed: str) -> None:

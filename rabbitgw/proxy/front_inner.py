@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from rabbitgw.errors import UpstreamConnectFailed, UpstreamError
 from rabbitgw.proxy.front_head import HEAD_BYTES_MAX, Head
 from rabbitgw.proxy.front_sink import Answer
+from rabbitgw.proxy.origin import peer_of
 from rabbitgw.proxy.relay import Headers
 from rabbitgw.proxy.upstream import Upstream
 from rabbitgw.proxy.upstream_exchange import Exchange
@@ -27,10 +28,13 @@ from rabbitgw.proxy.upstream_wire import Connection
 # sent it.
 BODY_BYTES_MAX: Final = 1024 * 1024
 WAIT_S: Final = 3600.0  # a side route has no time limit of its own; its client has
+PEER: Final = (
+    b"x-rabbitgw-peer"  # says the application inside who is at the other end; never the client's own word
+)
 _OF_A_CONNECTION: Final = frozenset(
     {
         b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
-        b"http2-settings", b"expect", b"content-length",
+        b"http2-settings", b"expect", b"content-length", PEER,
     }
 )  # fmt: skip
 
@@ -80,7 +84,12 @@ class Inner(Upstream):
     async def pass_on(self, head: Head, body: bytes, answer: Answer) -> None:
         """Have a request answered. Raises: UpstreamError, with the answer begun or not."""
         passed = _Passed(answer)
-        exchange = Exchange(passed, _written(head, len(body)), body, head_only=head.method == b"HEAD")
+        exchange = Exchange(
+            passed,
+            _written(head, len(body), peer_of(answer.wire.transport)),
+            body,
+            head_only=head.method == b"HEAD",
+        )
         passed.bind(exchange)
         if answer.lost:
             return
@@ -152,11 +161,13 @@ class _Passed:
                 self.done.set_exception(error)
 
 
-def _written(head: Head, body_bytes: int) -> bytes:
+def _written(head: Head, body_bytes: int, peer: str | None) -> bytes:
     fields = [field for field in head.fields if field[0] not in _OF_A_CONNECTION]
     if not head.modern and not any(name == b"host" for name, _ in fields):
         fields.append((b"host", b""))
     if body_bytes or head.length is not None:
         fields.append((b"content-length", b"%d" % body_bytes))
+    if peer is not None:
+        fields.append((PEER, peer.encode()))
     lines = b"".join([b"%b: %b\r\n" % field for field in fields])
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (head.method, head.target, lines)

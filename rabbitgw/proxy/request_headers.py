@@ -19,7 +19,9 @@ _ONCE: Final = frozenset({b"content-type", b"x-request-id", b"anthropic-version"
 _ROUTING: Final = (
     b"x-litellm-"  # LiteLLM believes these before the body: who pays, which tags, which callbacks
 )
-_LOOKED_AT: Final = FORWARDED | _ONCE | {b"authorization", b"x-api-key", b"content-encoding"}
+_LOOKED_AT: Final = (
+    FORWARDED | _ONCE | {b"authorization", b"x-api-key", b"content-encoding", b"x-forwarded-for"}
+)
 
 
 class Heard:
@@ -28,7 +30,7 @@ class Heard:
     content_type: without parameters, in lower case; empty when absent.
     """
 
-    __slots__ = ("content_type", "fault", "forwarded", "keys", "request_id", "schemes")
+    __slots__ = ("content_type", "fault", "forwarded", "forwarded_for", "keys", "request_id", "schemes")
 
     def __init__(self, headers: RawHeaders) -> None:
         self.keys: list[bytes] = []
@@ -36,6 +38,7 @@ class Heard:
         self.request_id: str | None = None
         self.content_type = b""
         self.forwarded: list[tuple[bytes, bytes]] = []
+        self.forwarded_for: list[str] = []  # values of X-Forwarded-For
         self.fault: CallerError | None = None
         seen: set[bytes] = set()
         for raw_name, value in headers:
@@ -58,6 +61,8 @@ class Heard:
             self.content_type = value.partition(b";")[0].strip().lower()
         elif name == b"x-request-id":
             self.request_id = sane_request_id(value)
+        elif name == b"x-forwarded-for":
+            self.forwarded_for.append(value.decode("latin-1"))
         elif name == b"content-encoding":
             if value.strip().lower() not in (b"", b"identity"):  # what a body inflates to has no limit
                 self._refuse(name, "send the body uncompressed")

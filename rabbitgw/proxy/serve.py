@@ -130,7 +130,7 @@ class Service:
     async def _admit(self, ask: Ask, client: Client) -> Run:
         """Raises: CallerError or StoreError; nothing is held then."""
         key = self._keyring.cached(ask.secret) or await self._keyring.find(ask.secret)
-        if key.scopes is not None:  # before the body is waited for
+        if key.scopes is not None or key.ip_allowlist is not None:  # before the body is waited for
             key = await self._let(ask.secret, key, partial(check_entry, ask.dialect.scope, ask))
         call = parse_call(ask.dialect, ask.take_body() if ask.body is not None else await ask.read())
         ask.streamed = call.stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -110,3 +111,79 @@ async def test_a_call_outside_the_scopes_is_refused_in_its_dialect(
     for path in ("/v1/models", "/v1/wallets", "/v1/usage"):
         assert await desk.statuses(path) == [200, 200]
     await assert_books_balance(desk.house)
+
+
+NOT_HERE = (403, "ip_not_allowed", "invalid_request_error")
+
+
+async def test_a_key_is_used_from_its_networks_only(desk: Desk, upstream: FakeUpstream) -> None:
+    await desk.new(ip_allowlist=["127.0.0.0/8", "2001:db8::/32"])
+    assert await desk.statuses() == [200, 200]
+    for path in (MESSAGES, "/v1/models", "/v1/wallets", "/v1/usage"):
+        assert await desk.statuses(path) == [200, 200]
+    await desk.new(ip_allowlist=["203.0.113.0/24"], scopes=["data", "billing", "admin"])
+    posted = [request for request in upstream.requests if request.method == "POST"]
+    # nobody is trusted, so what the client says of itself counts for nothing
+    for claimed in ({}, {"x-forwarded-for": "203.0.113.9"}, {"x-rabbitgw-peer": "203.0.113.9"}):
+        assert refusals(await desk.at_both(**claimed)) == {NOT_HERE}
+        assert refusals(await desk.at_both("/v1/models", **claimed)) == {NOT_HERE}
+        assert refusals(await desk.at_both(MESSAGES, **claimed)) == {(403, None, "permission_error")}
+        for path in ("/v1/wallets", "/v1/usage", "/v1/admin/keys"):
+            for reply in await desk.at_both(path, **claimed):
+                error = reply.json()["error"]
+                assert (reply.status, error["code"]) == (403, "ip_not_allowed")
+                assert "127.0.0.1" in error["message"]
+    assert [request for request in upstream.requests if request.method == "POST"] == posted
+    await assert_books_balance(desk.house)
+
+
+async def test_behind_a_trusted_proxy_the_right_most_address_that_is_none_counts(
+    house: House, upstream: FakeUpstream
+) -> None:
+    upstream.script("gpt-4o", Answer(usage=usage(19, 10)))
+    settings = house.settings.model_copy(update={"trusted_proxies": "127.0.0.0/8, 10.0.0.0/8"})
+    behind = Gateway(settings, house.stores)
+    await behind.start()
+    try:
+        desk = Desk(house, behind)
+        desk.ports = (behind.port,)
+        await desk.new(ip_allowlist=["203.0.113.0/24"])
+        for forwarded_for, status in (
+            ("203.0.113.9", 200),
+            ("198.51.100.1, 203.0.113.9, 10.1.2.3", 200),
+            ("203.0.113.9, 198.51.100.1", 403),  # made up by the client of a proxy that appends
+            ("203.0.113.9, unknown", 403),
+            ("203.0.113.9, 198.51.100.1, 10.0.0.1", 403),
+            ("10.0.0.1", 403),
+        ):
+            for path in (CHAT, "/v1/models", "/v1/wallets"):
+                said = await desk.statuses(path, **{"x-forwarded-for": forwarded_for})
+                assert (forwarded_for, path, said) == (forwarded_for, path, [status])
+        assert await desk.statuses() == [403]  # the proxy itself
+    finally:
+        await behind.stop()
+    await assert_books_balance(house)
+
+
+async def test_an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client(house: House) -> None:
+    listening = socket.socket(socket.AF_INET6)
+    try:
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listening.bind(("::ffff:127.0.0.1", 0))
+        listening.setblocking(False)
+    except (
+        OSError
+    ):  # a machine without IPv6 has no such socket: what it would show is read in tests/test_addresses.py
+        listening.close()
+        return
+    both = Gateway(house.settings, house.stores, sockets=[listening])
+    await both.start()
+    try:
+        desk = Desk(house, both)
+        desk.ports = (both.port,)
+        for networks, status in ((["127.0.0.1"], 200), (["::ffff:127.0.0.0/104"], 200), (["::/0"], 403)):
+            await desk.new(ip_allowlist=networks)
+            for path in ("/v1/models", "/v1/wallets"):
+                assert await desk.statuses(path) == [status]
+    finally:
+        await both.stop()

@@ -11,6 +11,7 @@ from rabbitgw.errors import (
     BalanceShort,
     BodyTooLarge,
     InvariantBroken,
+    IpNotAllowed,
     ModelNotFound,
     RabbitError,
     RedisUnavailable,
@@ -35,6 +36,7 @@ ROWS = [
     # error, OpenAI: status, type, code; Anthropic: status, type
     (AuthError("x"), 401, "invalid_request_error", "invalid_api_key", 401, "authentication_error"),
     (AccessDenied("x"), 403, "invalid_request_error", "model_not_allowed", 403, "permission_error"),
+    (IpNotAllowed("x"), 403, "invalid_request_error", "ip_not_allowed", 403, "permission_error"),
     (ScopeMissing("x"), 403, "invalid_request_error", "scope_missing", 403, "permission_error"),
     (ModelNotFound("x"), 404, "invalid_request_error", "model_not_found", 404, "not_found_error"),
     (RouteNotPriced("x"), 404, "invalid_request_error", "endpoint_not_priced", 404, "not_found_error"),

@@ -70,12 +70,14 @@ async def test_what_belongs_to_the_connection_stays_in_front() -> None:
             b"http2-settings: AAMAAABkAAQ",
             b"te: trailers",
             b"expect: 100-continue",
+            b"X-Rabbitgw-Peer: 203.0.113.9",
             body=b"3\r\nabc\r\n0\r\n\r\n",
         ).replace(LAST, b"connection: close, upgrade, http2-settings\r\n")
     )
     assert (said["body"], said["field content-length"]) == ("abc", "3")
     kept = {name for name in said if name.startswith("field ")}
-    assert kept == {"field host", "field content-length"}
+    assert kept == {"field host", "field content-length", "field x-rabbitgw-peer"}
+    assert said["field x-rabbitgw-peer"] == "127.0.0.1"  # the front's word, once
 
 
 @on_both_loops
