@@ -174,6 +174,13 @@ def _add_keys(commands: Any) -> None:
         commands, "rotate", "cli_money:keys_rotate", "new secret for a key; the old one ends now", json=True
     )
     rotate.add_argument("id", type=_id, help="key id")
+    rotate.add_argument(
+        "--grace",
+        type=_number(0, ID_MAX),
+        default=0,
+        metavar="S",
+        help="seconds that the old one stays good (0)",
+    )
 
 
 def _add_wallets(commands: Any) -> None:

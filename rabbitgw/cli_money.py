@@ -100,7 +100,7 @@ async def keys_revoke(options: Options) -> int:
 
 async def keys_rotate(options: Options) -> int:
     async with both_stores() as opened:
-        made = await keys.rotate_key(opened.pg, options.id)
+        made = await keys.rotate_key(opened.pg, options.id, options.grace)
         pushed = await push_key(opened.pg, opened.scripts, made.id)
     return _show_secret(options, made, pushed)
 

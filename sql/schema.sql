@@ -365,6 +365,8 @@ COMMENT ON TABLE key_secrets IS 'The secrets a key has had, hashed. Rotation add
 
 COMMENT ON COLUMN key_secrets.generation IS 'The key''s generation when this secret was last changed.';
 
+COMMENT ON COLUMN key_secrets.revoked_at IS 'From when on the secret is no good; in the future after a rotation with a grace period.';
+
 CREATE TABLE plan_assignments (
     id bigint NOT NULL,
     plan_id bigint NOT NULL,
@@ -383,7 +385,6 @@ CREATE TABLE plan_assignments (
 COMMENT ON TABLE plan_assignments IS 'Who is on a plan, and when: a key, a user, a team, or the account where none is named. Ending one sets effective_to.';
 
 COMMENT ON COLUMN plan_assignments.zone IS 'Instead of the plan''s own zone; null: the plan''s.';
-COMMENT ON COLUMN key_secrets.revoked_at IS 'From when on the secret is no good; in the future after a rotation with a grace period.';
 
 CREATE TABLE rates (
     id bigint NOT NULL,

@@ -16,6 +16,7 @@ from rabbitgw.api.forms import (
     Nothing,
     PageQuery,
     PricesQuery,
+    RotationForm,
     WalletsQuery,
 )
 from rabbitgw.api.price_fields import PriceForm, PricesView, PriceView
@@ -29,6 +30,7 @@ from rabbitgw.api.views import (
     KeySecret,
     KeysPage,
     KeyView,
+    RotatedKey,
     WalletView,
     next_page,
 )
@@ -87,9 +89,10 @@ class AdminRoutes:
                 "POST",
                 f"{one}/rotate",
                 self.rotate_key,
-                "Give a key a new secret; the old one ends now",
+                "Give a key a new secret; the old one ends now, or after a grace period",
                 ADMIN,
-                KeySecret,
+                RotatedKey,
+                form=RotationForm,
                 refusals=(NotFound, Conflict),
             ),
         ]
@@ -162,10 +165,13 @@ class AdminRoutes:
         pushed = await push_key(self._pg, self._deps.scripts, key.id)
         return ChangedKey.of_key(key, in_effect=pushed)
 
-    async def rotate_key(self, asked: Asked[Nothing, Nothing]) -> KeySecret:
-        made = await keys.rotate_key(self._pg, asked.id, by_admin_key=asked.by_admin_key)
-        telemetry.log("key_rotated", key_id=made.id)
-        return await self._with_secret(made)
+    async def rotate_key(self, asked: Asked[RotationForm, Nothing]) -> RotatedKey:
+        grace_s = asked.form.grace_s
+        made = await keys.rotate_key(self._pg, asked.id, grace_s, by_admin_key=asked.by_admin_key)
+        telemetry.log("key_rotated", key_id=made.id, grace_s=grace_s)
+        shown = await self._with_secret(made)
+        fields = {**shown.model_dump(), "previous_ends_at": made.previous_ends_at}
+        return RotatedKey.model_validate(fields)
 
     async def list_wallets(self, asked: Asked[Nothing, WalletsQuery]) -> AccountWallets:
         account = await accounts.get_account(self._pg, asked.query.account_id)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT, PAGE_MAX
+from rabbitgw.billing.keys import GRACE_S_MAX
 from rabbitgw.billing.scopes import SCOPES
 
 INT64_MAX = 2**63 - 1
@@ -80,6 +81,12 @@ class KeyForm(Form):
         default=None,
         description="networks (CIDR) that it may be used from; all if left out",
         examples=[["203.0.113.0/24", "2001:db8::/32"]],
+    )
+
+
+class RotationForm(Form):
+    grace_s: StrictInt = Field(
+        default=0, ge=0, le=GRACE_S_MAX, description="seconds for which the secret before stays good"
     )
 
 

@@ -106,6 +106,10 @@ class KeySecret(View):
     in_effect: bool = Field(description="false: Redis was not reached, and a worker will push it")
 
 
+class RotatedKey(KeySecret):
+    previous_ends_at: Time = Field(description="from when on the secret before is no good")
+
+
 class OwnWallets(View):
     wallets: list[WalletView]
 

@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class KeyRecord:
     """`models` are patterns (fnmatch); None allows every model, but for those that `models_denied` match. `windows` are
     its own, and those of its user, team and account. `scopes` None: all that a caller may; `ip_allowlist` None: from
-    anywhere."""
+    anywhere. `expires_at_ms`: of the key or of this secret, whichever is first."""
 
     key_id: int
     account_id: int
@@ -53,7 +53,11 @@ def ms_of(moment: datetime | None) -> int | None:
 
 
 def record_of_row(row: asyncpg.Record) -> KeyRecord:
-    """From a row of the view key_records."""
+    """From a row of the view key_records with the end of its secret (sql/keys/find.sql).
+
+    A secret that a rotation has left good for a while expires by itself, as a key does.
+    """
+    ends_ms = [ms for ms in (ms_of(row["expires_at"]), ms_of(row["secret_ends_at"])) if ms is not None]
     return KeyRecord(
         key_id=row["key_id"],
         account_id=row["account_id"],
@@ -63,8 +67,8 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         name=row["name"],
         models=_texts(row["models"]),
         windows=_rules(row["windows"]),
-        expires_at_ms=ms_of(row["expires_at"]),
-        revoked=row["revoked"],
+        expires_at_ms=min(ends_ms, default=None),
+        revoked=row["revoked_at"] is not None or row["secret_over"],
         user_id=row["user_id"],
         user_disabled=row["user_disabled"],
         team_id=row["team_id"],

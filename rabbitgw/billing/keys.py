@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import asyncpg
 import orjson
@@ -30,6 +30,8 @@ from rabbitgw.billing.windows import DAY, LIFETIME
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.money import AMOUNT_NANOS_MAX
 from rabbitgw.stores import Pool, connection, transaction
+
+GRACE_S_MAX: Final = 30 * 86_400  # of a rotation: who has not taken the new secret by then will not
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class CreatedKey:
     id: int
     secret: str
     prefix: str
+    previous_ends_at: datetime | None = None  # after a rotation: when the secret before is no good any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +149,15 @@ async def revoke_key(pg: Pool, key_id: int) -> Key:
     return await get_key(pg, key_id)
 
 
-async def rotate_key(pg: Pool, key_id: int, *, by_admin_key: bool = True) -> CreatedKey:
-    """Give a key a new secret and revoke the old one now; its limits and what they have counted stay.
+async def rotate_key(pg: Pool, key_id: int, grace_s: int = 0, *, by_admin_key: bool = True) -> CreatedKey:
+    """Give a key a new secret; its limits and what they have counted stay. The secret before is good for `grace_s`
+    seconds more, and ends by itself; one that still had such a time ends now.
 
-    Raises: NotFound, Conflict (a revoked key), ScopeMissing (a key with the scope admin, asked for by another key),
-    PostgresUnavailable.
+    Raises: RequestInvalid, NotFound, Conflict (a revoked key), ScopeMissing (one with the scope admin, for another
+    key), PostgresUnavailable.
     """
+    if not 0 <= grace_s <= GRACE_S_MAX:
+        raise RequestInvalid(f"grace_s: 0 to {GRACE_S_MAX} seconds", field="grace_s")
     secret = new_secret()
     prefix = visible_prefix(secret)
     async with transaction(pg) as db:
@@ -159,12 +165,13 @@ async def rotate_key(pg: Pool, key_id: int, *, by_admin_key: bool = True) -> Cre
         if row is not None:
             check_grant(row["scopes"], by_admin_key=by_admin_key)
             generation = row["generation"]
-            await db.execute(statements.keys.retire_secret, key_id, generation)
+            ended = await db.fetch(statements.keys.retire_secret, key_id, generation, grace_s)
+            ends_at = max(one["revoked_at"] for one in ended)
             await db.execute(statements.keys.add_secret, secret_sha256(secret), key_id, prefix, generation)
     if row is None:
         await get_key(pg, key_id)
         raise Conflict(f"key {key_id} is revoked; make a new one")
-    return CreatedKey(key_id, secret, prefix)
+    return CreatedKey(key_id, secret, prefix, ends_at)
 
 
 async def _refuse_owner(pg: Pool, new: NewKey) -> NoReturn:

@@ -1,4 +1,7 @@
 -- The key that a secret belongs to, or belonged to.
 -- $1 secret_sha256 bytea
--- Returns the columns of key_records: one row or none.
-SELECT * FROM key_records WHERE secret_sha256 = $1
+-- Returns the columns of key_records, secret_ends_at (null: it does not by itself), secret_over: one row or none.
+SELECT r.*, s.revoked_at AS secret_ends_at, coalesce(s.revoked_at <= now(), false) AS secret_over
+FROM key_records AS r
+JOIN key_secrets AS s USING (secret_sha256)
+WHERE secret_sha256 = $1

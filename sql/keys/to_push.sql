@@ -1,5 +1,9 @@
--- The records of one key that Redis has to learn: that of its present secret, and those of secrets that were
+-- The records of one key that Redis has to learn: those of its secrets that are good, and those of secrets that were
 -- revoked since Redis last acknowledged the key.
 -- $1 key_id bigint
--- Returns the columns of key_records: one or more rows, none when there is no such key.
-SELECT * FROM key_records WHERE key_id = $1 AND (current_secret OR secret_generation > redis_generation)
+-- Returns the columns of key_records, secret_ends_at (null: it does not by itself), secret_over: one or more rows, none
+-- when there is no such key.
+SELECT r.*, s.revoked_at AS secret_ends_at, coalesce(s.revoked_at <= now(), false) AS secret_over
+FROM key_records AS r
+JOIN key_secrets AS s USING (secret_sha256)
+WHERE r.key_id = $1 AND (r.current_secret OR s.revoked_at > now() OR r.secret_generation > r.redis_generation)

@@ -112,9 +112,10 @@ async def test_revoked_and_rotated_secrets_are_refused_on_the_next_request(
     await operator.post(f"keys/{key_id}/rotate", status=409)
 
 
-async def test_rotation_takes_no_grace_period(operator: Operator) -> None:
+@pytest.mark.parametrize("grace_s", [-1, 30 * 86_400 + 1, 10**19, "60", 1.5, True, None])
+async def test_a_grace_period_has_limits(operator: Operator, grace_s: Any) -> None:
     _, key_id, _ = await operator.account_with_key()
-    refused = await operator.post(f"keys/{key_id}/rotate", {"grace_s": 60}, status=400)
+    refused = await operator.post(f"keys/{key_id}/rotate", {"grace_s": grace_s}, status=400)
     assert refused["error"]["field"] == "grace_s"
 
 

@@ -10,7 +10,7 @@ import pytest
 from rabbitgw.app import Gateway
 from tests.books import assert_books_balance
 from tests.fakes.openai_upstream import Answer, FakeUpstream, usage
-from tests.flows.house import ADMIN_KEY, House, Reply
+from tests.flows.house import ADMIN_KEY, House, Reply, until
 
 COST_NANOS = 147_500  # 19 tokens in at 2 500 nanos, 10 out at 10 000
 ASK = [{"role": "user", "content": "hi"}]
@@ -187,3 +187,49 @@ async def test_an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client(house: House) 
                 assert await desk.statuses(path) == [status]
     finally:
         await both.stop()
+
+
+async def test_an_old_secret_is_good_for_its_grace_and_no_longer_at_every_gateway(
+    house: House, desk: Desk
+) -> None:
+    await desk.new()
+    oldest = desk.secret
+
+    async def rotate(grace_s: int) -> str:
+        made = await desk.operator(f"keys/{desk.key_id}/rotate", {"grace_s": grace_s})
+        assert made["in_effect"] is True
+        return str(made["key"])
+
+    async def good(*secrets: str) -> list[bool]:
+        """Whether each is good, for calls and elsewhere, which must be so at both gateways."""
+        found = []
+        for secret in secrets:
+            statuses = await desk.statuses(secret=secret)
+            statuses += await desk.statuses("/v1/wallets", secret=secret)
+            assert set(statuses) in ({200}, {401})
+            found.append(set(statuses) == {200})
+        return found
+
+    assert await good(oldest) == [True]
+    middle = await rotate(3600)
+    assert await good(oldest, middle) == [True, True]
+    newest = await rotate(3600)
+    assert await good(oldest, middle, newest) == [False, True, True]
+    await desk.operator(f"keys/{desk.key_id}/revoke")
+    assert await good(oldest, middle, newest) == [False, False, False]
+
+    await desk.new()
+    old = desk.secret
+    assert await good(old) == [True]
+    new = await rotate(1)
+
+    async def over() -> bool:
+        return await desk.statuses(secret=old) == [401, 401]
+
+    await until(over)
+    assert await good(old, new) == [False, True]
+    newer = await rotate(0)
+    assert await good(old, new, newer) == [False, False, True]
+    lines = (await house.get("/v1/usage?limit=1000")).json()["usage"]
+    assert {line["key_id"] for line in lines} <= {desk.key_id, desk.key_id - 1}
+    await assert_books_balance(house)
