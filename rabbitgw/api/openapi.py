@@ -1,4 +1,5 @@
-"""/openapi.json: the side routes as OpenAPI 3.1, made from the same table as the routes and from their models.
+"""/openapi.json: the side routes as OpenAPI 3.1, made from the same table as the routes and from their models. /docs is
+the same for people.
 
 Owns the form of the document; knows no route. The data plane is not in it: its bodies and answers are the providers'.
 It holds no secret and needs no credential.
@@ -17,11 +18,13 @@ from pydantic import BaseModel, Field, RootModel, create_model
 from pydantic.json_schema import models_json_schema
 
 import rabbitgw
+from rabbitgw.api import docs_page
 from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.views import Refused
 
 PATH: Final = "/openapi.json"
+PAGE_PATH: Final = "/docs"
 DESCRIPTION: Final = """\
 The side routes of the gateway: wallets and bills for callers, administration for the operator, health.
 
@@ -30,6 +33,7 @@ and Anthropic (messages, count_tokens) under /v1/. Those are documented by their
 
 Amounts are integers of nanos, 10⁻⁹ of the currency's unit. They go up to 2⁶³: read them as 64-bit integers."""
 JSON: Final = "application/json"
+HTML: Final = "text/html"
 REFERENCE: Final = "#/components/schemas/{model}"
 # The ids of a request come with every answer, refusals too.
 HEADERS: Final = {
@@ -63,31 +67,36 @@ SCHEMES: Final = {
 
 
 class OpenApi:
-    """The document of a table of routes, itself included. Made when it is first asked for."""
+    """The document of a table of routes, its own two included. Made when it is first asked for."""
 
     def __init__(self, table: Sequence[AnyRoute]) -> None:
-        self._table = [*table, self.route()]
+        self._table = [*table, *self.routes()]
 
-    def route(self) -> AnyRoute:
-        return Route(
-            "GET",
-            PATH,
-            self.openapi_document,
-            "This document",
-            Auth.NONE,
-            None,
-            query=Anything,
-            other=(JSON,),
-        )
+    def routes(self) -> list[AnyRoute]:
+        none = Auth.NONE
+        return [
+            Route(
+                "GET", PATH, self.openapi_document, "This document", none, None, query=Anything, other=(JSON,)
+            ),
+            Route("GET", PAGE_PATH, self.docs, "It as a page", none, None, query=Anything, other=(HTML,)),
+        ]
 
     async def openapi_document(self, asked: Asked[Nothing, Anything]) -> web.StreamResponse:
         # Made in a thread: it takes longer than a stream should have to wait.
         body = await asyncio.to_thread(lambda: self._bytes)
         return web.Response(body=body, content_type=JSON)
 
+    async def docs(self, asked: Asked[Nothing, Anything]) -> web.StreamResponse:
+        body = await asyncio.to_thread(lambda: self._page)
+        return web.Response(body=body, content_type=HTML, charset="utf-8", headers=docs_page.HEADERS)
+
     @cached_property
     def _bytes(self) -> bytes:
         return orjson.dumps(document(self._table))
+
+    @cached_property
+    def _page(self) -> bytes:
+        return docs_page.page(document(self._table), PATH).encode()
 
 
 def document(table: Sequence[AnyRoute]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.health import HealthRoutes
 from rabbitgw.api.metrics import MetricsRoutes
-from rabbitgw.api.openapi import OpenApi
+from rabbitgw.api.openapi import PAGE_PATH, OpenApi
 from rabbitgw.api.plans import PlanRoutes
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.teams import TeamRoutes
@@ -23,8 +23,6 @@ from rabbitgw.billing.wallets import live_wallets
 from rabbitgw.errors import NotFound
 
 __all__ = ["SideDeps", "side_routes", "side_table"]
-
-DOCS = "README.md and docs/ of the distribution"
 
 
 def side_table(deps: SideDeps) -> list[AnyRoute]:
@@ -40,7 +38,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *MetricsRoutes(deps).routes(),
         Route("GET", "/", about, "Name and version of the program", Auth.NONE, About, query=Anything),
     ]
-    return [*table, OpenApi(table).route()]
+    return [*table, *OpenApi(table).routes()]
 
 
 def side_routes(deps: SideDeps) -> list[web.RouteDef]:
@@ -98,4 +96,4 @@ class CallerRoutes:
 
 
 async def about(asked: Asked[Nothing, Anything]) -> About:
-    return About(name="rabbitgw", version=rabbitgw.__version__, docs=DOCS)
+    return About(name="rabbitgw", version=rabbitgw.__version__, docs=PAGE_PATH)

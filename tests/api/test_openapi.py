@@ -179,6 +179,7 @@ class Asks:
             "readyz": lambda: self.as_caller("/readyz"),
             "about": lambda: self.as_caller("/"),
             "openapi_document": lambda: self.as_caller("/openapi.json"),
+            "docs": lambda: self.as_caller("/docs"),
         }
 
     def plans(self) -> dict[str, Callable[[], Awaitable[Any]]]:
