@@ -1,6 +1,7 @@
 """The bodies and queries that side routes accept. A field that is not in here is refused by name.
 
-Shape and type only: which amounts, names and times make sense is decided in billing, for every way in.
+Shape and type only: which amounts, names and times make sense is decided in billing, for every way in. What billing
+decides is told to the OpenAPI document by `told`, from billing's own bounds; the tests hold one against the other.
 """
 
 from __future__ import annotations
@@ -8,13 +9,27 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
-from rabbitgw.billing.accounts import CURRENCY_DEFAULT, PAGE_MAX
-from rabbitgw.billing.keys import GRACE_S_MAX
+from rabbitgw.billing.accounts import CURRENCY_DEFAULT, NAME_CHARS_MAX, PAGE_MAX, checked_currency
+from rabbitgw.billing.keys import GRACE_S_MAX, MODELS_MAX, PATTERN_CHARS_MAX
 from rabbitgw.billing.scopes import SCOPES
+from rabbitgw.billing.users import EMAIL_CHARS_MAX, EXTERNAL_ID_CHARS_MAX
+from rabbitgw.billing.wallets import KEY_CHARS_MAX
+from rabbitgw.money import AMOUNT_NANOS_MAX
 
 INT64_MAX = 2**63 - 1
+PRINTABLE = "printable"  # a format of ours; openapi.py says what it means
+CURRENCY_PATTERN = "^[A-Z]{3}$"
+
+
+def told(**schema: Any) -> Any:
+    """What the document says of a value that is checked elsewhere."""
+    return Field(json_schema_extra=schema)
+
+
+def told_text(chars_max: int) -> Any:
+    return told(format=PRINTABLE, minLength=1, maxLength=chars_max)
 
 
 def _iso_time(value: Any) -> Any:
@@ -28,8 +43,14 @@ def _iso_time(value: Any) -> Any:
 
 
 Id = Annotated[StrictInt, Field(ge=1, le=INT64_MAX)]
-Nanos = Annotated[StrictInt, Field(ge=-INT64_MAX, le=INT64_MAX, json_schema_extra={"format": "int64"})]
 Moment = Annotated[datetime, BeforeValidator(_iso_time)]
+Name = Annotated[StrictStr, told_text(NAME_CHARS_MAX)]
+Currency = Annotated[StrictStr, told(pattern=CURRENCY_PATTERN)]
+Email = Annotated[StrictStr, told(format="email", maxLength=EMAIL_CHARS_MAX)]
+ExternalId = Annotated[StrictStr, told_text(EXTERNAL_ID_CHARS_MAX)]
+ModelPattern = Annotated[StrictStr, told_text(PATTERN_CHARS_MAX)]
+Cap = Annotated[StrictInt, told(format="int64", minimum=0, maximum=AMOUNT_NANOS_MAX)]
+Credit = Annotated[StrictInt, told(format="int64", minimum=1, maximum=AMOUNT_NANOS_MAX)]
 # Numbers of a query come as text.
 QueryId = Annotated[int, Field(ge=0, le=INT64_MAX)]
 QueryRows = Annotated[int, Field(ge=1, le=PAGE_MAX)]
@@ -50,20 +71,20 @@ class Anything(BaseModel):
 
 
 class AccountForm(Form):
-    name: StrictStr
-    currency: StrictStr = Field(default=CURRENCY_DEFAULT, description="its billing currency, for good")
+    name: Name
+    currency: Currency = Field(default=CURRENCY_DEFAULT, description="its billing currency, for good")
 
 
 class KeyForm(Form):
     account_id: Id
-    name: StrictStr
-    models: list[StrictStr] | None = Field(
+    name: Name
+    models: Annotated[list[ModelPattern], told(minItems=1, maxItems=MODELS_MAX)] | None = Field(
         default=None,
         description="patterns of the models it may call; all if left out",
         examples=[["gpt-4o*"]],
     )
-    lifetime_limit_nanos: Nanos | None = Field(default=None, description="spend cap for its whole life")
-    daily_limit_nanos: Nanos | None = Field(default=None, description="spend cap per calendar day in UTC+8")
+    lifetime_limit_nanos: Cap | None = Field(default=None, description="spend cap for its whole life")
+    daily_limit_nanos: Cap | None = Field(default=None, description="spend cap per calendar day in UTC+8")
     expires_at: Moment | None = None
     user_id: Id | None = Field(default=None, description="whose key it is: a user of the same account")
 
@@ -92,9 +113,9 @@ class RotationForm(Form):
 
 class CreditForm(Form):
     account_id: Id
-    currency: StrictStr
-    amount_nanos: Nanos
-    idempotency_key: StrictStr = Field(
+    currency: Currency
+    amount_nanos: Credit
+    idempotency_key: Annotated[StrictStr, told_text(KEY_CHARS_MAX)] = Field(
         description="the same request with the same key gets the same answer and credits nothing more"
     )
 
@@ -113,5 +134,7 @@ class WalletsQuery(Form):
 
 
 class PricesQuery(Form):
-    pattern: str | None = Field(default=None, description="every version of this pattern")
-    currency: str = CURRENCY_DEFAULT
+    pattern: Annotated[str, told(format=PRINTABLE)] | None = Field(
+        default=None, description="every version of this pattern"
+    )
+    currency: Annotated[Currency, AfterValidator(checked_currency)] = CURRENCY_DEFAULT

@@ -31,7 +31,9 @@ The side routes of the gateway: wallets and bills for callers, administration fo
 On the same port it speaks the model APIs of OpenAI (chat completions, completions, responses, embeddings, models)
 and Anthropic (messages, count_tokens) under /v1/. Those are documented by their owners and are not in here.
 
-Amounts are integers of nanos, 10⁻⁹ of the currency's unit. They go up to 2⁶³: read them as 64-bit integers."""
+Amounts are integers of nanos, 10⁻⁹ of the currency's unit. They go up to 2⁶³: read them as 64-bit integers.
+
+Text of the format `printable` has no control, format or other unprintable characters, and no blank at either end."""
 JSON: Final = "application/json"
 HTML: Final = "text/html"
 REFERENCE: Final = "#/components/schemas/{model}"

@@ -6,11 +6,24 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
-from rabbitgw.api.forms import Form
+from rabbitgw.api.forms import Form, told, told_text
 from rabbitgw.api.views import View
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT
+from rabbitgw.billing.price_terms import (
+    COUNT_MAX,
+    PATTERN_LENGTH_MAX,
+    THRESHOLD_TOKENS_MAX,
+    THRESHOLDS_MAX,
+    TIERS_MAX,
+    UNITS_PER_RATE,
+)
+from rabbitgw.money import AMOUNT_NANOS_MAX
 
-Rate = Annotated[StrictInt, Field(json_schema_extra={"format": "int64"})]
+ANY_CASE_PATTERN = "^[A-Za-z]{3}$"
+
+Rate = Annotated[StrictInt, told(format="int64", minimum=0, maximum=AMOUNT_NANOS_MAX)]
+PerPiece = Annotated[StrictInt, told(format="int64", minimum=0, maximum=AMOUNT_NANOS_MAX // UNITS_PER_RATE)]
+Count = Annotated[StrictInt, told(format="int64", minimum=0, maximum=COUNT_MAX)]
 
 
 class Rates(Form):
@@ -33,41 +46,52 @@ class Rates(Form):
 class RatesAbove(Rates):
     """Rates of the whole call when its prompt is larger than this."""
 
-    tokens: StrictInt
+    tokens: Annotated[StrictInt, told(format="int64", minimum=1, maximum=THRESHOLD_TOKENS_MAX)]
+
+
+Steps = Annotated[list[RatesAbove], told(maxItems=THRESHOLDS_MAX)]
 
 
 class TierRates(Rates):
     """Rates of a service tier."""
 
-    above: list[RatesAbove] = Field(default_factory=list)
+    above: Steps = Field(default_factory=list)
+
+
+Tiers = Annotated[
+    dict[str, TierRates],
+    told(maxProperties=TIERS_MAX, propertyNames={"type": "string", "pattern": "^[a-z0-9_.-]+$"}),
+]
 
 
 class Terms(Rates):
     """What a price may say beside its name and the rates of its plain tier."""
 
-    above: list[RatesAbove] = Field(default_factory=list)
-    tiers: dict[str, TierRates] = Field(default_factory=dict, description="by the tier's name in lower case")
-    unit_nanos: dict[str, StrictInt] = Field(
+    above: Steps = Field(default_factory=list)
+    tiers: Tiers = Field(default_factory=dict, description="by the tier's name in lower case")
+    unit_nanos: dict[str, PerPiece] = Field(
         default_factory=dict,
         description="prices by the piece",
         examples=[{"web_search_requests": 10_000_000}],
     )
-    max_input_tokens: StrictInt | None = None
-    max_output_tokens: StrictInt | None = None
-    image_tokens_max: StrictInt | None = Field(default=None, description="what one image can count as")
+    max_input_tokens: Count | None = None
+    max_output_tokens: Count | None = None
+    image_tokens_max: Count | None = Field(default=None, description="what one image can count as")
     mode: StrictStr = Field(default="", description="what kind of model it is, as LiteLLM's map says it")
 
 
 class PriceForm(Terms):
     """A new version of a price. At least one rate, or a price by the piece, unless it is not sold."""
 
-    pattern: StrictStr = Field(description="a model's name, or a pattern like gpt-4o*")
-    currency: StrictStr = CURRENCY_DEFAULT
+    pattern: Annotated[StrictStr, told_text(PATTERN_LENGTH_MAX)] = Field(
+        description="a model's name, or a pattern like gpt-4o*"
+    )
+    currency: Annotated[StrictStr, told(pattern=ANY_CASE_PATTERN)] = CURRENCY_DEFAULT
     sold: StrictBool = Field(default=True, description="false: from then on not sold")
     reasons: StrictBool = Field(
         default=False, description="it may think unseen; true by itself where a reasoning rate is set"
     )
-    effective_from_ms: StrictInt | None = Field(default=None, description="now if left out or past")
+    effective_from_ms: Count | None = Field(default=None, description="now if left out or past")
 
 
 class PriceView(Terms):

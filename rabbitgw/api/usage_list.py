@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, WithJsonSchema
 
 from rabbitgw.api.bill_views import BookedLine
 from rabbitgw.api.deps import SideDeps
-from rabbitgw.api.forms import INT64_MAX, Form, Nothing, QueryId
+from rabbitgw.api.forms import INT64_MAX, PRINTABLE, Form, Nothing, QueryId, told
 from rabbitgw.api.route import Asked, Auth, Route
 from rabbitgw.api.usage_csv import MEDIA, Lines, send_csv
 from rabbitgw.api.views import View
@@ -53,9 +53,16 @@ def _moment_ms(value: Any) -> int:
 QueryMoment = Annotated[
     int,
     BeforeValidator(_moment_ms),
-    WithJsonSchema({"type": "string", "examples": ["2027-01-31T00:00:00Z", "1801353600000"]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time", "examples": ["2027-01-31T00:00:00Z"]},
+                {"type": "string", "pattern": r"^\d{1,14}$", "examples": ["1801353600000"]},
+            ]
+        }
+    ),
 ]
-QueryName = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX)]
+QueryName = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), told(format=PRINTABLE)]
 
 
 class UsageQuery(Form):
@@ -75,10 +82,10 @@ class UsageQuery(Form):
     )
     status: Literal["settled", "partial", "released", "expired"] | None = None
     dialect: QueryName | None = None
-    request_id: Annotated[str, Field(min_length=1, max_length=ID_CHARS_MAX)] | None = Field(
-        default=None, description="the X-Request-ID that the caller sent"
-    )
-    limit: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = Field(
+    request_id: (
+        Annotated[str, Field(min_length=1, max_length=ID_CHARS_MAX), told(format=PRINTABLE)] | None
+    ) = Field(default=None, description="the X-Request-ID that the caller sent")
+    limit: Annotated[int, Field(ge=1, le=INT64_MAX), told(maximum=CSV_ROWS_MAX)] | None = Field(
         default=None,
         description=f"JSON: at most {JSON_ROWS_MAX}, {JSON_ROWS} if left out; CSV: at most {CSV_ROWS_MAX}, which it is "
         "if left out",

@@ -6,11 +6,11 @@ admin.py.
 
 from __future__ import annotations
 
-from pydantic import Field, StrictStr
+from pydantic import Field
 
 from rabbitgw import telemetry
 from rabbitgw.api.deps import SideDeps
-from rabbitgw.api.forms import Form, Id, Nothing, PageQuery, QueryId
+from rabbitgw.api.forms import Email, ExternalId, Form, Id, Name, Nothing, PageQuery, QueryId
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.views import Time, View, next_page
 from rabbitgw.billing import users
@@ -22,9 +22,9 @@ ADMIN = Auth.ADMIN
 
 class UserForm(Form):
     account_id: Id
-    name: StrictStr
-    email: StrictStr | None = Field(default=None, description="kept in lower case; unique in the account")
-    external_id: StrictStr | None = Field(
+    name: Name
+    email: Email | None = Field(default=None, description="kept in lower case; unique in the account")
+    external_id: ExternalId | None = Field(
         default=None, description="your own id of the user; unique in the account"
     )
     team_id: Id | None = Field(default=None, description="the team that it is in: one of the same account")
@@ -33,9 +33,9 @@ class UserForm(Form):
 class UserChange(Form):
     """A field that is left out stays as it is; null clears an address or id, or takes it out of its team."""
 
-    name: StrictStr = Field(default_factory=str)
-    email: StrictStr | None = None
-    external_id: StrictStr | None = None
+    name: Name = Field(default_factory=str)
+    email: Email | None = None
+    external_id: ExternalId | None = None
     team_id: Id | None = None
 
 

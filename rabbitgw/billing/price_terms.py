@@ -21,6 +21,8 @@ UNITS_PER_RATE: Final = 10**6  # a rate is for a million pieces
 PATTERN_LENGTH_MAX: Final = 256
 TIERS_MAX: Final = 32
 THRESHOLDS_MAX: Final = 32
+THRESHOLD_TOKENS_MAX: Final = 10**12
+COUNT_MAX: Final = 10**15
 
 LIMITS: Final = ("max_input_tokens", "max_output_tokens", "image_tokens_max")
 
@@ -228,7 +230,7 @@ def _read_sheets(sheets: MutableSheets, tier: str, fields: Mapping[str, Any], *,
         for name in _object(step, here):
             if name != "tokens" and not _is_rate(name):
                 raise RequestInvalid(f"{here}.{name}: not a field of a threshold", field="above")
-        tokens = _integer(step.get("tokens"), f"{here}.tokens", 10**12)
+        tokens = _integer(step.get("tokens"), f"{here}.tokens", THRESHOLD_TOKENS_MAX)
         if tokens == 0 or (tier, tokens) in sheets:
             raise RequestInvalid(f"{here}.tokens: must be positive and stand once", field="above")
         sheets[tier, tokens] = dict(_rates(step, f"{here}."))
@@ -264,4 +266,4 @@ def _boolean(value: Any, field: str) -> bool:
 
 def _optional_integer(fields: Mapping[str, Any], name: str) -> int | None:
     value = fields.get(name)
-    return None if value is None else _integer(value, name, 10**15)
+    return None if value is None else _integer(value, name, COUNT_MAX)

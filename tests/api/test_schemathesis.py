@@ -1,0 +1,168 @@
+"""schemathesis holds a running gateway against its own /openapi.json: what the document allows and what it forbids.
+
+Every side route, with made-up data that fit the document and data that do not; the gateway, the stores and the money
+are real. A finding is a fault of the product or of its document: an undocumented status, media type or field, a 5xx,
+valid data refused, wrong data taken, a credential not asked for. The cases are the same in every run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from hypothesis import strategies
+
+from rabbitgw.api.forms import PRINTABLE
+from rabbitgw.api.route import Auth
+from rabbitgw.billing.accounts import NAME_CHARS_MAX
+from rabbitgw.billing.bill_lines import ID_CHARS_MAX
+from rabbitgw.billing.keys import PATTERN_CHARS_MAX
+from rabbitgw.billing.users import EXTERNAL_ID_CHARS_MAX
+from rabbitgw.billing.wallets import KEY_CHARS_MAX
+from tests.books import assert_books_balance
+from tests.fakes.openai_upstream import FakeUpstream
+from tests.flows.house import ADMIN_KEY, House, house_settings, open_house
+
+if TYPE_CHECKING:
+    from schemathesis import Case, HookContext
+    from schemathesis.engine.recorder import ScenarioRecorder
+
+SEED = 4
+EXAMPLES_MAX = 2  # random ones of each kind and operation, beside those of the bounds
+CASES_MAX = (
+    50  # of the bounds of one operation: what nests has hundreds, of which every tenth is asked for then
+)
+METHODS = ["DELETE", "PATCH"]  # asked of every path beside its own
+
+# Valid by the document and yet refused with 400, by operation and field: what no schema can say.
+BEYOND_SCHEMA = {
+    ("POST /v1/admin/keys", "expires_at"): "lies in the past",
+    ("POST /v1/admin/prices", "input"): "a price that is sold has at least one rate",
+    ("POST /v1/admin/prices", "above"): "two thresholds of one tier at the same tokens",
+    ("POST /v1/admin/wallets/credit", "currency"): "not the account's own",
+    ("POST /v1/admin/wallets/credit", "amount_nanos"): "the balance would go beyond its limit",
+    ("GET /v1/usage", "from"): "after `to`, or before 1970",
+    ("GET /v1/usage", "to"): "before 1970",
+    ("GET /v1/usage", "limit"): "more than a page of JSON holds, which is less than of CSV",
+    ("GET /v1/usage", "account_id"): "a caller has one account",
+}
+
+
+@dataclass
+class Found:
+    """Of each operation the statuses that it answered; and what was wrong."""
+
+    statuses: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    faults: list[str] = field(default_factory=list)
+
+    def note(self, recorder: ScenarioRecorder) -> None:
+        for case_id, checks in recorder.checks.items():
+            response = recorder.interactions[case_id].response
+            assert response is not None, "every request is answered"
+            self.statuses[recorder.label].add(response.status_code)
+            for check in checks:
+                failed = check.failure_info
+                if failed is not None and not _beyond_schema(recorder.label, check.name, response.content):
+                    said = f"{failed.failure.title}: {failed.failure.message}"
+                    answer = f"{response.status_code} {response.content[:300]!r}"
+                    self.faults.append(f"{check.name}: {said}\n{failed.code_sample}\n{answer}")
+
+
+def _beyond_schema(label: str, check: str, body: bytes | None) -> bool:
+    if check != "positive_data_acceptance":
+        return False
+    error = orjson.loads(body or b"{}").get("error", {})
+    return (label, error.get("field")) in BEYOND_SCHEMA
+
+
+def few_cases() -> Callable[[HookContext, Case], bool]:
+    """A filter that thins out the cases of an operation that has very many."""
+    seen: Counter[str] = Counter()
+
+    def filter_case(context: HookContext, case: Case) -> bool:
+        if case.meta is None or case.meta.phase.name.value != "coverage":
+            return True
+        seen[case.operation.label] += 1
+        return seen[case.operation.label] <= CASES_MAX or seen[case.operation.label] % 10 == 0
+
+    return filter_case
+
+
+def printable_text() -> strategies.SearchStrategy[str]:
+    """Text of our format. Of few lengths: those that the document bounds must be met without many trials."""
+    visible = strategies.characters(codec="utf-8", exclude_categories=("C", "Z"))
+    bounds = (NAME_CHARS_MAX, PATTERN_CHARS_MAX, EXTERNAL_ID_CHARS_MAX, KEY_CHARS_MAX, ID_CHARS_MAX)
+    lengths = strategies.sampled_from(
+        sorted({1, 2, *(bound + more for bound in bounds for more in (-1, 0, 1))})
+    )
+    return strategies.builds(lambda one, length: one * length, visible, lengths)
+
+
+def hold_against_document(base_url: str, credential: str, *tags: Auth) -> Found:
+    """Ask for every operation of these tags. Blocks."""
+    import schemathesis  # a second, and only here
+    from schemathesis.config import SchemathesisConfig
+    from schemathesis.engine import events, from_schema
+
+    schemathesis.openapi.format(PRINTABLE, printable_text())
+    config = SchemathesisConfig.from_dict(
+        {
+            "seed": SEED,
+            "base-url": base_url,
+            "workers": 1,
+            "continue-on-failure": True,
+            "headers": {"x-api-key": credential},
+            "generation": {
+                "deterministic": True,
+                "max-examples": EXAMPLES_MAX,
+                "database": "none",
+                "no-shrink": True,
+                "with-security-parameters": False,  # else most cases end at their made-up credential
+            },
+            "phases": {"coverage": {"unexpected-methods": METHODS}, "stateful": {"enabled": False}},
+        }
+    )
+    schema = schemathesis.openapi.from_url(f"{base_url}/openapi.json", config=config)
+    schema.hook(few_cases())
+    found = Found()
+    for event in from_schema(schema.include(tag=[tag.value for tag in tags])).execute():
+        match event:
+            case events.ScenarioFinished():
+                found.note(event.recorder)
+            case events.NonFatalError() | events.FatalError():
+                found.faults.append(repr(event))
+    return found
+
+
+def _operations(document: dict[str, Any], *tags: Auth) -> set[str]:
+    wanted = {tag.value for tag in tags}
+    return {
+        f"{method.upper()} {path}"
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if wanted & set(operation["tags"])
+    }
+
+
+async def _check(house: House, credential: str, *tags: Auth) -> None:
+    document = (await house.get("/openapi.json")).json()
+    found = await asyncio.to_thread(hold_against_document, house.base_url, credential, *tags)
+    assert found.faults == [], f"seed {SEED}\n" + "\n\n".join(found.faults[:10])
+    assert found.statuses.keys() == _operations(document, *tags)
+    for operation, statuses in found.statuses.items():
+        assert statuses & {200, 404}, f"{operation} was asked for nothing that is allowed: {statuses}"
+
+
+async def test_the_gateway_is_what_its_document_says(
+    dsn: str, redis_url: str, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    async with open_house(house_settings(dsn, redis_url, upstream.base_url, tmp_path)) as house:
+        # Callers first: the operator's part ends every key.
+        await _check(house, house.secret, Auth.NONE, Auth.CALLER, Auth.EITHER)
+        await _check(house, ADMIN_KEY, Auth.ADMIN, Auth.EITHER)
+        await assert_books_balance(house)
