@@ -12,7 +12,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,24 +65,48 @@ def run_apart(work: Coroutine[Any, Any, T]) -> T:
 
 
 class PostgresForTests:
-    """The run's PostgreSQL: `new_database()` is a migrated one, `drop()` ends what is connected to it."""
+    """The run's PostgreSQL: `new_database()` is a migrated one, `drop()` ends what is connected to it.
+
+    The next database is made, and the last one dropped, in a thread of its own while tests run: together that takes
+    a tenth of a second, eight hundred times.
+    """
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
         self._numbers = itertools.count(1)
+        # With fsync off, copying files takes half the work of writing them through the log; older ones always do.
+        self._strategy = "STRATEGY FILE_COPY" if server.major >= 15 else ""
         run_apart(self._make_template())
+        self._thread = ThreadPoolExecutor(1)
+        self._next = self._thread.submit(self._make)
+        self._dropped: list[Future[None]] = []
 
     def dsn(self, dbname: str) -> str:
         return self.server.dsn(dbname)
 
     def new_database(self) -> str:
         """The DSN of a new database with every migration applied."""
-        name = f"test_{next(self._numbers)}"
-        run_apart(self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
-        return self.dsn(name)
+        made, self._next = self._next, self._thread.submit(self._make)
+        return made.result()
 
     def drop(self, dsn: str) -> None:
-        run_apart(self._execute(f"DROP DATABASE {dsn.rpartition('/')[2]} WITH (FORCE)"))
+        """Soon. What went wrong with the last one is raised."""
+        while self._dropped:
+            self._dropped.pop().result()
+        self._dropped.append(self._thread.submit(self._drop, dsn))
+
+    def end(self) -> None:
+        self._thread.shutdown()
+        while self._dropped:
+            self._dropped.pop().result()
+
+    def _make(self) -> str:
+        name = f"test_{next(self._numbers)}"
+        asyncio.run(self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} {self._strategy}"))
+        return self.dsn(name)
+
+    def _drop(self, dsn: str) -> None:
+        asyncio.run(self._execute(f"DROP DATABASE {dsn.rpartition('/')[2]} WITH (FORCE)"))
 
     async def _make_template(self) -> None:
         from rabbitgw.billing.migrations import migrate
@@ -117,7 +141,11 @@ def server_folder(servers_folder: Path) -> Path:
 def postgres_server(servers_folder: Path) -> Iterator[PostgresForTests]:
     server = asyncio.run(start_postgres(servers_folder / "session", fsync=False))
     try:
-        yield PostgresForTests(server)
+        tests = PostgresForTests(server)
+        try:
+            yield tests
+        finally:
+            tests.end()
     finally:
         asyncio.run(server.stop())
 

@@ -63,6 +63,13 @@ class Deployment:
             await db.close()
 
 
+@pytest.fixture(autouse=True)
+def no_variables_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tests find their old SDKs and LiteLLM is no setting of the program: a doctor would name it."""
+    monkeypatch.delenv("RABBITGW_LITELLM_VENV", raising=False)
+    monkeypatch.delenv("RABBITGW_SDKS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def doctors_redis(servers_folder: Path) -> Iterator[RedisServer]:
     """A Redis that tests may set up wrongly."""

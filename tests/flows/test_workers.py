@@ -8,7 +8,7 @@ import json
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -276,7 +276,18 @@ async def test_workers_whose_parent_is_killed_finish_and_go(pair: Pair) -> None:
     await pair.settled_down()
 
 
-async def test_sighup_replaces_every_worker_and_no_caller_notices(pair: Pair) -> None:
+@pytest.fixture
+def hangups_are_heard() -> Iterator[None]:
+    """Under nohup SIGHUP is ignored, and a parent that starts so leaves it at that. What is caught here is not ignored
+    in processes that are started from here."""
+    before = signal.signal(signal.SIGHUP, lambda *_: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+async def test_sighup_replaces_every_worker_and_no_caller_notices(
+    hangups_are_heard: None, pair: Pair
+) -> None:
     before = set(pair.workers)
     async with Callers(pair.house.base_url, pair.house.secret, random.Random(1), count=6) as callers:
         await until(lambda: callers.seen.served > 6)
