@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from rabbitgw.billing.settling import Settler
 from rabbitgw.billing.spool import Spool
 from rabbitgw.billing.stray import StrayBooker
 from rabbitgw.clock import RedisClock, new_id
+from rabbitgw.keynames import KeyNames
 from rabbitgw.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -44,12 +46,19 @@ class Counter:
 
     @classmethod
     async def open(
-        cls, pg: Pool, link: RedisLink, folder: Path, *, credit_nanos: int = 1_000_000_000, **limits: Any
+        cls,
+        pg: Pool,
+        link: RedisLink,
+        folder: Path,
+        *,
+        credit_nanos: int = 1_000_000_000,
+        make_scripts: Callable[[RedisLink, KeyNames], Scripts] = Scripts,
+        **limits: Any,
     ) -> Counter:
         await Partitions(pg).run_once()
         names = await read_names(pg)
         await publish_epoch(link, names)
-        scripts = Scripts(link, names)
+        scripts = make_scripts(link, names)
         account = await accounts.create_account(pg, "test")
         created = await keys.create_key(pg, keys.NewKey(account_id=account.id, name="test", **limits))
         clock = RedisClock()
@@ -87,11 +96,13 @@ class Counter:
     async def key(self) -> KeyRecord:
         return await self.keyring.find(self.secret)
 
-    async def hold(self, amount_nanos: int, least_nanos: int | None = None, **options: Any) -> Hold:
+    async def hold(
+        self, amount_nanos: int, least_nanos: int | None = None, *, secret: str = "", **options: Any
+    ) -> Hold:
+        secret = secret or self.secret
         terms = (Terms(amount_nanos, amount_nanos if least_nanos is None else least_nanos, 0),)
-        return await self.till.reserve(
-            self.secret, await self.key(), new_id(), terms, self.ticket(), **options
-        )
+        key = await self.keyring.find(secret)
+        return await self.till.reserve(secret, key, new_id(), terms, self.ticket(), **options)
 
     @staticmethod
     def ticket() -> bytes:

@@ -155,7 +155,7 @@ def test_every_route_stands_in_the_reference_and_no_other() -> None:
     for route in side_routes(nothing):
         assert place_of(route.path.encode()).kind == "side", route.path
     ours |= {f"POST {path}" for path in calls} | {"GET /v1/models", "GET /v1/models/{model}"}
-    said = set(re.findall(r"`((?:GET|POST) /[^`?]*)[`?]", read(ROOT / "docs/API.md")))
+    said = set(re.findall(r"`((?:GET|POST|DELETE) /[^`?]*)[`?]", read(ROOT / "docs/API.md")))
     assert said == ours
 
 

@@ -18,6 +18,7 @@ from rabbitgw.api.teams import TeamRoutes
 from rabbitgw.api.usage_list import UsageRoute
 from rabbitgw.api.users import UserRoutes
 from rabbitgw.api.views import About, OwnWallets, WalletView
+from rabbitgw.api.windows import WindowRoutes
 from rabbitgw.billing.bill_lines import bill_line
 from rabbitgw.billing.wallets import live_wallets
 from rabbitgw.errors import NotFound
@@ -32,6 +33,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *TeamRoutes(deps).routes(),
         *UserRoutes(deps).routes(),
         *PlanRoutes(deps).routes(),
+        *WindowRoutes(deps).routes(),
         UsageRoute(deps).route(),
         *CallerRoutes(deps).routes(),
         *HealthRoutes(deps).routes(),

@@ -16,6 +16,7 @@ import orjson
 
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name, get_account
+from rabbitgw.billing.entities import Entity
 from rabbitgw.billing.key_fields import (
     checked_expiry,
     checked_models,
@@ -25,6 +26,7 @@ from rabbitgw.billing.key_fields import (
 )
 from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
 from rabbitgw.billing.scopes import check_grant
+from rabbitgw.billing.spend_windows import check_number_above
 from rabbitgw.billing.users import find_user
 from rabbitgw.billing.windows import DAY, LIFETIME
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
@@ -84,8 +86,8 @@ class Key:
 async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> CreatedKey:
     """Make a key and its windows. The daily one is the calendar day in UTC+8. `by_admin_key`: not by another key.
 
-    Raises: RequestInvalid, ScopeMissing, NotFound (no such account, or in it no such user), Conflict (a disabled user),
-    PostgresUnavailable.
+    Raises: RequestInvalid, ScopeMissing, NotFound (no such account, or in it no such user), Conflict (a disabled user;
+    too many windows above it), PostgresUnavailable.
     """
     name = checked_name(new.name)
     models = checked_models(new.models)
@@ -103,7 +105,7 @@ async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> Cre
     ]
     expires_at = checked_expiry(new.expires_at)
     secret = new_secret()
-    async with connection(pg) as db:
+    async with transaction(pg) as db:
         key_id = await db.fetchval(
             statements.keys.create,
             new.account_id,
@@ -119,6 +121,8 @@ async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> Cre
             scopes,
             ip_allowlist,
         )
+        if key_id is not None and limits:
+            await check_number_above(db, Entity("key", key_id, new.account_id))
     if key_id is None:
         await _refuse_owner(pg, new)
     return CreatedKey(key_id, secret, visible_prefix(secret))
@@ -194,11 +198,10 @@ def _texts(listed: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def _key(row: asyncpg.Record) -> Key:
-    limits = {
-        window["kind"]: window["limit_nanos"]
-        for window in orjson.loads(row["windows"])
-        if window["key_id"] == row["key_id"]
-    }
+    limits: dict[str, int] = {}
+    for window in orjson.loads(row["windows"]):
+        if window["key_id"] == row["key_id"]:  # of two of a kind the tighter one
+            limits[window["kind"]] = min(window["limit_nanos"], limits.get(window["kind"], AMOUNT_NANOS_MAX))
     return Key(
         id=row["key_id"],
         account_id=row["account_id"],

@@ -19,6 +19,7 @@ import asyncpg
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name
 from rabbitgw.billing.entities import Entity, advance_keys_below, lock_account
+from rabbitgw.billing.spend_windows import check_number_above
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.stores import Pool, connection, transaction
 
@@ -109,7 +110,7 @@ async def update_user(
     team_id: int | Unchanged | None = UNCHANGED,
 ) -> User:
     """Change what is said of a user, and who is above its keys. Raises: RequestInvalid, NotFound (also: no such team in
-    its account), Conflict, PostgresUnavailable."""
+    its account), Conflict (also: too many windows above a key then), PostgresUnavailable."""
     moves_to = None if isinstance(team_id, Unchanged) else team_id
     fields = (
         None if isinstance(name, Unchanged) else checked_name(name),
@@ -129,6 +130,7 @@ async def update_user(
             assert row is not None, "users are never deleted"
             user = _user(row)
             if not isinstance(team_id, Unchanged):
+                await check_number_above(db, user.entity)
                 await advance_keys_below(db, user.entity)
     return user
 

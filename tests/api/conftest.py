@@ -38,6 +38,9 @@ class Operator:
     ) -> dict[str, Any]:
         return await self._ask("POST", path, status, json=fields)
 
+    async def delete(self, path: str, status: int = 200) -> dict[str, Any]:
+        return await self._ask("DELETE", path, status)
+
     async def _ask(self, method: str, path: str, status: int, **how: Any) -> dict[str, Any]:
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}
         async with self.client.request(method, f"/v1/admin/{path}", headers=headers, **how) as answer:

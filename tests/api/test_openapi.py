@@ -163,6 +163,10 @@ class Asks:
             "disable_user": lambda: post(f"users/{self.user_id}/disable"),
             "enable_user": lambda: post(f"users/{self.user_id}/enable"),
             "create_key": self.create_key,
+            "create_window": self.create_window,
+            "list_windows": lambda: get("windows"),
+            "change_window": lambda: post(f"windows/{self.window_id}", {"limit_nanos": 6}),
+            "remove_window": lambda: self.operator.delete(f"windows/{self.window_id}"),
             "list_keys": lambda: get("keys", account_id=str(self.account_id), limit="1"),
             "rotate_key": self.rotate_key,
             **self.plans(),
@@ -216,6 +220,10 @@ class Asks:
         limits = {"daily_limit_nanos": 5, "models": ["gpt-*"], "expires_at": "2099-01-01T00:00:00Z"}
         made = await self.operator.post("keys", {"account_id": self.account_id, "name": "k", **limits})
         self.key_id = made["id"]
+
+    async def create_window(self) -> None:
+        window = {"entity_type": "account", "entity_id": self.account_id, "kind": "week", "limit_nanos": 5}
+        self.window_id = (await self.operator.post("windows", window))["id"]
 
     async def rotate_key(self) -> None:
         self.secret = (await self.operator.post(f"keys/{self.key_id}/rotate"))["key"]
