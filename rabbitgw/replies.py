@@ -40,6 +40,7 @@ class ReserveReply(NamedTuple):
     limit_nanos: int = 0  # WINDOW
     remaining_nanos: int = 0  # WINDOW: may be negative
     backlog: int = 0  # BACKLOG: events not booked yet
+    span: str = ""  # WINDOW: in which span of it
 
 
 class ExtendReply(NamedTuple):
@@ -51,6 +52,7 @@ class ExtendReply(NamedTuple):
     window: int = 0  # WINDOW: its place in the list that was sent
     limit_nanos: int = 0
     remaining_nanos: int = 0
+    span: str = ""  # WINDOW: that of admission
 
 
 class SettleReply(NamedTuple):
@@ -150,13 +152,18 @@ _tuple: Final = tuple.__new__
 def reserve_reply(reply: list[Any]) -> ReserveReply:
     word = _RESERVE.get(reply[0])
     if word == "OK" or word == "HELD":  # noqa: PLR1714 (a set would lose the type)
-        fields = (word, reply[1], int(reply[2]), int(reply[3]), reply[4], 0, 0, 0, 0)
+        fields = (word, reply[1], int(reply[2]), int(reply[3]), reply[4], 0, 0, 0, 0, "")
         return _tuple(ReserveReply, fields)
     if word == "SHORT":
         return ReserveReply(word, available_nanos=int(reply[1]), now_ms=reply[2])
     if word == "WINDOW":
         return ReserveReply(
-            word, window=reply[1], limit_nanos=int(reply[2]), remaining_nanos=int(reply[3]), now_ms=reply[4]
+            word,
+            window=reply[1],
+            limit_nanos=int(reply[2]),
+            remaining_nanos=int(reply[3]),
+            now_ms=reply[4],
+            span=reply[5].decode(),
         )
     if word == "SPAN":
         return ReserveReply(word, now_ms=reply[1])
@@ -173,8 +180,12 @@ def extend_reply(reply: list[Any]) -> ExtendReply:
         return ExtendReply(word, available_nanos=int(reply[1]))
     if word == "WINDOW":
         return ExtendReply(
-            word, window=reply[1], limit_nanos=int(reply[2]), remaining_nanos=int(reply[3])
-        )  # fmt: skip
+            word,
+            window=reply[1],
+            limit_nanos=int(reply[2]),
+            remaining_nanos=int(reply[3]),
+            span=reply[4].decode(),
+        )
     return ExtendReply(word) if word else _foreign("extend", reply)
 
 

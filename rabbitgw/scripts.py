@@ -52,10 +52,9 @@ class Link(Protocol):
 
 
 class WindowLimit(NamedTuple):
-    """A spend window as extend is given it."""
+    """A spend window as extend is given it: its span is that of admission, which the hold knows."""
 
     window_id: int
-    span: str
     limit_nanos: int
     enforce: int = 1  # 0: counted only
 

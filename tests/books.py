@@ -176,7 +176,7 @@ class Customer:
         reply = await self.shop.scripts.extend(
             self.partition, self.id, hold_id=hold_id, new_total_nanos=0, least_total_nanos=0,
             delivered_nanos=delivered_nanos,
-            windows=[WindowLimit(window, "life", 9 * 10**18) for window in self.windows],
+            windows=[WindowLimit(window, 9 * 10**18) for window in self.windows],
         )  # fmt: skip
         assert reply.word == "OK", reply
 

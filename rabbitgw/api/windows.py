@@ -26,7 +26,7 @@ EntityType = Literal["account", "team", "user", "key"]
 class WindowForm(Form):
     entity_type: EntityType
     entity_id: Id
-    kind: Literal["day", "week", "month", "lifetime"]
+    kind: Literal["day", "week", "month", "lifetime", "5h"]
     limit_nanos: NanosField = Field(description="what may be spent in one span of it")
     timezone: StrictStr | None = Field(
         default=None,

@@ -184,9 +184,7 @@ class Till:
         Raises: BudgetError when it cannot grow at all, RedisUnavailable.
         """
         now_ms = self._clock.now_ms() if hold.windows else 0
-        limits = [
-            WindowLimit(rule.window_id, span.name, rule.limit_at(now_ms)) for rule, span in hold.windows
-        ]
+        limits = [WindowLimit(rule.window_id, rule.limit_at(now_ms)) for rule, _ in hold.windows]
         least_nanos = min(hold.granted_nanos + 1, wanted_nanos)
         reply = await self._scripts.extend(
             hold.key.partition,
@@ -378,7 +376,7 @@ class Till:
             case "SHORT":
                 return balance_short(key, reply.available_nanos)
             case "WINDOW":
-                return window_short(*windows[reply.window], reply.limit_nanos, reply.remaining_nanos)
+                return window_short(*windows[reply.window], reply)
             case "BACKLOG":
                 telemetry.error("books_behind", partition=key.partition, events=reply.backlog)
                 return Backlog("the books are behind; try again soon", retry_after_s=5)
@@ -391,6 +389,6 @@ class Till:
             case "SHORT":
                 return balance_short(hold.key, reply.available_nanos)
             case "WINDOW":
-                return window_short(*hold.windows[reply.window], reply.limit_nanos, reply.remaining_nanos)
+                return window_short(*hold.windows[reply.window], reply)
         # GONE, COLD, FENCED: the hold is no longer there to grow; what it charged is settled late
         return BudgetError("the hold of this call has ended; the answer stops here")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rabbitgw.billing.keyring import KeyRecord
-from rabbitgw.billing.windows import Span, WindowRule
+from rabbitgw.billing.windows import Span, WindowRule, named_span
 from rabbitgw.errors import BalanceShort, WindowShort
 from rabbitgw.money import units
+from rabbitgw.replies import ExtendReply, ReserveReply
 
 
 def balance_short(key: KeyRecord, available_nanos: int) -> BalanceShort:
@@ -23,7 +24,12 @@ def balance_taken(key: KeyRecord) -> BalanceShort:
     )
 
 
-def window_short(rule: WindowRule, span: Span, limit_nanos: int, remaining_nanos: int) -> WindowShort:
+def window_short(rule: WindowRule, asked: Span, reply: ReserveReply | ExtendReply) -> WindowShort:
+    span, limit_nanos, remaining_nanos = (
+        named_span(asked, reply.span),
+        reply.limit_nanos,
+        reply.remaining_nanos,
+    )
     resets_at_s = span.end_ms // 1000 if span.end_ms else None
     when = f"; it resets at {resets_at_s} (epoch seconds)" if resets_at_s else ""
     return WindowShort(

@@ -20,6 +20,7 @@ from rabbitgw.billing.entities import Entity, advance_keys_below, find_entity, l
 from rabbitgw.billing.key_record import ms_of
 from rabbitgw.billing.windows import (
     CALENDAR,
+    FIVE_HOURS,
     LIFETIME,
     RESET_TIME_DEFAULT,
     ZONE_DEFAULT,
@@ -32,7 +33,7 @@ from rabbitgw.money import AMOUNT_NANOS_MAX
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
 WINDOWS_MAX: Final = 16  # above a call: what the reserve script reads and moves for it
-KINDS: Final = (*sorted(CALENDAR), LIFETIME)
+KINDS: Final = (*sorted(CALENDAR), LIFETIME, FIVE_HOURS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,8 @@
 """Which span of a window a moment lies in: "2026-11-21" of a daily window, "life" of a lifetime one.
 
+A window of five hours opens at an admission, which only the reserve script can see: its span is asked for by OPENING,
+and named by the millisecond at which it opened.
+
 Pure calendar arithmetic; knows no counter and reads no clock (the moment comes from Redis' clock). A span is
 named by the date on which it begins in the window's zone (a week by that of its Monday), so the names of a window
 sort by time. Where a zone changes its clocks a day has 23 or 25 hours.
@@ -20,6 +23,8 @@ LIFETIME = "lifetime"
 DAY = "day"
 WEEK = "week"
 MONTH = "month"
+FIVE_HOURS = "5h"
+FIVE_HOURS_MS = 5 * 3_600_000
 CALENDAR = frozenset({DAY, WEEK, MONTH})
 LIFE_SPAN = "life"
 ZONE_DEFAULT = "+08:00"
@@ -60,6 +65,7 @@ class Span:
 
 
 LIFE = Span(LIFE_SPAN, 0, 0)
+OPENING = Span(f"*{FIVE_HOURS_MS}", 0, 0)
 
 # The span last asked for, per kind, zone and reset time: nearly every request of a day gets its answer here.
 _latest: dict[tuple[str, str, str], Span] = {}
@@ -73,6 +79,8 @@ def span_of(rule: WindowRule, at_ms: int) -> Span:
     """
     if rule.kind == LIFETIME:
         return LIFE
+    if rule.kind == FIVE_HOURS:
+        return OPENING
     if rule.kind not in CALENDAR:
         raise RequestInvalid(f"window {rule.window_id}: unknown kind {rule.kind!r}")
     place = (rule.kind, rule.zone, rule.reset_time)
@@ -94,6 +102,13 @@ def check_of(rule: WindowRule, span: Span, at_ms: int) -> WindowCheck:
     else:
         start_ms = max(start_ms, until_ms)
     return WindowCheck(rule.window_id, span.name, start_ms, end_ms, rule.limit_at(at_ms))
+
+
+def named_span(span: Span, name: str) -> Span:
+    """The span that a script has answered in: `span` as it was asked for, or the one that was open."""
+    if span is not OPENING:
+        return span
+    return Span(name, int(name), int(name) + FIVE_HOURS_MS)
 
 
 @lru_cache(maxsize=1000)

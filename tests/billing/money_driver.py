@@ -16,11 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from rabbitgw.prepared import WindowCheck
 from rabbitgw.redis_link import RedisLink
 from tests.billing.money_model import Event, Model
-from tests.billing.money_world import ACCOUNT, DAY_MS, KEY, MARK_LIFE_MS, PARTITION, START_MS, World
+from tests.billing.money_world import ACCOUNT, DAY_MS, KEY, MARK_LIFE_MS, PARTITION, START_MS, World, opening
 
 T = TypeVar("T")
 
-LIMITS = {11: 400, 12: 150, 13: 90}  # of the windows, by id; 11 is a lifetime window, the others are daily
+# Of the windows, by id: 11 is a lifetime window, 12 and 13 are daily, 14 has five hours from an admission on.
+LIMITS = {11: 400, 12: 150, 13: 90, 14: 110}
 
 
 class MoneyDriver(RuleBasedStateMachine):
@@ -72,10 +73,12 @@ class MoneyDriver(RuleBasedStateMachine):
     def windows(self, ids: list[int], days_back: int = 0) -> list[WindowCheck]:
         today = (self.model.now_ms - START_MS) // DAY_MS - days_back
         start_ms = START_MS + today * DAY_MS
+        kinds = {
+            11: WindowCheck(11, "life", 0, 0, LIMITS[11] * self.unit),
+            14: opening(LIMITS[14] * self.unit),
+        }
         return [
-            WindowCheck(i, "life", 0, 0, LIMITS[i] * self.unit)
-            if i == 11
-            else WindowCheck(i, f"day{today}", start_ms, start_ms + DAY_MS, LIMITS[i] * self.unit)
+            kinds.get(i) or WindowCheck(i, f"day{today}", start_ms, start_ms + DAY_MS, LIMITS[i] * self.unit)
             for i in ids
         ]
 

@@ -96,6 +96,7 @@ class Model:
             return ReserveReply("HELD", index, hold.amount, self.available, self.now_ms)
         if generation != self.generation:
             return ReserveReply("STALE")
+        windows = [self._open(window) for window in windows]
         if any(self.now_ms < w.start_ms or (w.end_ms and self.now_ms >= w.end_ms) for w in windows):
             return ReserveReply("SPAN", now_ms=self.now_ms)
         if len(self.events) >= backlog_max:
@@ -106,6 +107,15 @@ class Model:
                 self._hold(hold_id, worker_id, max_age_ms, windows, offer, granted, ticket)
                 return ReserveReply("OK", index, granted, self.available, self.now_ms)
         return self._refusal(offers[0], windows)
+
+    def _open(self, window: WindowCheck) -> WindowCheck:
+        """In the span that the call counts in: of a window that opens at an admission the open one, or a new one."""
+        if not window.span.startswith("*"):
+            return window
+        span = self.latest.get(window.window_id)
+        if span is None or self.now_ms >= int(span) + int(window.span[1:]):
+            span = str(self.now_ms)
+        return window._replace(span=span)
 
     def _room(self, window: WindowCheck) -> int:
         return window.limit_nanos - self.counters.get(f"{window.window_id}:{window.span}", 0)
@@ -130,9 +140,14 @@ class Model:
                 room, tightest = self._room(window), index
         if tightest is None:
             return ReserveReply("SHORT", available_nanos=self.available, now_ms=self.now_ms)
-        limit = windows[tightest].limit_nanos
+        refused = windows[tightest]
         return ReserveReply(
-            "WINDOW", window=tightest, limit_nanos=limit, remaining_nanos=room, now_ms=self.now_ms
+            "WINDOW",
+            window=tightest,
+            limit_nanos=refused.limit_nanos,
+            remaining_nanos=room,
+            now_ms=self.now_ms,
+            span=refused.span,
         )
 
     def _hold(
@@ -175,9 +190,10 @@ class Model:
         if hold is None:
             return ExtendReply("GONE")
         room, tightest = self.available, None
+        of_admission = {int(name.partition(":")[0]): name for name in hold.windows}
         for index, window in enumerate(windows):
-            name = f"{window.window_id}:{window.span}"
-            if window.enforce and name in hold.windows and name in self.counters:
+            name = of_admission.get(window.window_id, "")
+            if window.enforce and name in self.counters:
                 left = window.limit_nanos - self.counters[name]
                 if left < room:
                     room, tightest = left, index
@@ -185,8 +201,9 @@ class Model:
         if granted < least_total:
             if tightest is None:
                 return ExtendReply("SHORT", available_nanos=self.available)
-            limit = windows[tightest].limit_nanos
-            return ExtendReply("WINDOW", window=tightest, limit_nanos=limit, remaining_nanos=room)
+            window_id, limit, _ = windows[tightest]
+            span = of_admission[window_id].partition(":")[2]
+            return ExtendReply("WINDOW", window=tightest, limit_nanos=limit, remaining_nanos=room, span=span)
         self._count(hold, granted - hold.amount)
         self.holds[hold_id] = replace(hold, amount=granted, delivered=max(hold.delivered, delivered))
         return ExtendReply("OK", granted, self.available)

@@ -28,6 +28,7 @@ from tests.scripted import LookingLink, Offer, reserve
 TEST_PROLOGUE = "local now_ms = tonumber(table.remove(ARGV))"
 START_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
+FIVE_HOURS_MS = 18_000_000
 LEASE_MS = 15_000
 AGE_MAX_MS = 3_600_000
 MARK_LIFE_MS = 900_000
@@ -76,6 +77,11 @@ def day(limit_nanos: int, number: int = 0, window_id: int = 12) -> WindowCheck:
     """A daily window; day 0 begins at START_MS."""
     start_ms = START_MS + number * DAY_MS
     return WindowCheck(window_id, f"day{number}", start_ms, start_ms + DAY_MS, limit_nanos)
+
+
+def opening(limit_nanos: int, window_id: int = 14) -> WindowCheck:
+    """A window of five hours, which opens at an admission."""
+    return WindowCheck(window_id, f"*{FIVE_HOURS_MS}", 0, 0, limit_nanos)
 
 
 class World:

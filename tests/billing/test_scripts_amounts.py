@@ -109,7 +109,7 @@ async def test_a_late_settle_charges_any_difference_to_the_nano(
 async def test_an_extension_grows_to_the_nano(world: World, first: int, then: int) -> None:
     await world.credit(1, AMOUNT_MAX - 1000)
     await world.reserve(offer(first, enforce="1"), windows=[life(AMOUNT_MAX)])
-    reply = await world.extend(then, delivered=then, windows=[WindowLimit(11, "life", AMOUNT_MAX)])
+    reply = await world.extend(then, delivered=then, windows=[WindowLimit(11, AMOUNT_MAX)])
     assert (reply.word, reply.granted_nanos) == ("OK", then)
     assert await world.field("h:USD") == await world.field("w:11:life") == str(then)
     await world.release()

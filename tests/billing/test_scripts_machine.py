@@ -26,6 +26,7 @@ from tests.billing.money_world import (
     AGE_MAX_MS,
     DAY_MS,
     EPOCH,
+    FIVE_HOURS_MS,
     KEY,
     LEASE_MS,
     MARK_LIFE_MS,
@@ -37,7 +38,9 @@ from tests.scripted import Offer, reserve
 WORKERS = ("w-1", "w-2")
 small = st.integers(0, 120)
 number = st.integers(0, 5)
-steps_ms = st.sampled_from([1, 4_000, LEASE_MS, LEASE_MS, 500_000, MARK_LIFE_MS, AGE_MAX_MS, DAY_MS])
+steps_ms = st.sampled_from(
+    [1, 4_000, LEASE_MS, LEASE_MS, 500_000, MARK_LIFE_MS, AGE_MAX_MS, 4 * AGE_MAX_MS, FIVE_HOURS_MS, DAY_MS]
+)
 # Which hold a step is about: mostly one that is open, else one that ended so, else one never heard of.
 whose = st.sampled_from(["open"] * 8 + ["E", "E", "E", "S", "R", "never"])
 
@@ -56,11 +59,11 @@ class MoneyMachine(MoneyDriver):
     @rule(
         worker=st.sampled_from(WORKERS),
         stale=st.sampled_from([0, 0, 0, 0, 1]),
-        ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=3),
+        ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=4),
         days_back=st.sampled_from([0, 0, 0, 0, 0, 1]),
         backlog_max=st.sampled_from([1000, 1000, 1000, 5]),
         offers=st.lists(
-            st.tuples(small, small, st.sampled_from([0, 0, 1]), st.text("01", min_size=3, max_size=3)),
+            st.tuples(small, small, st.sampled_from([0, 0, 1]), st.text("01", min_size=4, max_size=4)),
             min_size=1,
             max_size=3,
         ),
@@ -103,7 +106,7 @@ class MoneyMachine(MoneyDriver):
         )
         self.check(answered, expected)
 
-    @rule(amount=small, ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=3))
+    @rule(amount=small, ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=4))
     def reserve_plainly(self, amount: int, ids: list[int]) -> None:
         self.send_reserve(
             {
@@ -147,7 +150,7 @@ class MoneyMachine(MoneyDriver):
     ) -> None:
         hold_id = self.pick(whose, number)
         windows = [
-            WindowLimit(window.window_id, window.span, window.limit_nanos, binds)
+            WindowLimit(window.window_id, window.limit_nanos, binds)
             for window, binds in zip(self.windows(listed), enforce, strict=False)
         ]
         new, least = max(new, least) * self.unit, min(new, least) * self.unit

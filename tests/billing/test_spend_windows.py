@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -209,6 +210,57 @@ async def test_a_call_counts_in_the_span_of_its_admission_though_the_clock_goes_
     assert refused.resets_at_s == house.clock.now_ms // 1000 - 30
     await house.spend(5)
     assert await house.used() == {(window.id, spans[0]): 100, (window.id, spans[1]): 100}
+
+
+async def test_five_hours_open_at_the_first_call_and_are_found_again_in_the_books(house: House) -> None:
+    window = await house.window("account", house.account.id, "5h", 100)
+    assert (window.timezone, window.reset_time) == (None, None)
+    running = await house.hold(60)
+    opened_ms = house.clock.now_ms
+    house.clock.now_ms += 5 * HOUR_MS - 30_000
+    refused = await house.refused(101)
+    assert (refused.available_nanos, refused.resets_at_s) == (40, (opened_ms + 5 * HOUR_MS) // 1000)
+    house.clock.now_ms -= HOUR_MS  # the clock is set back
+    await house.spend(25)
+    house.clock.now_ms += HOUR_MS + 60_000
+    later_ms = house.clock.now_ms
+    await house.spend(90)
+    await house.till.extend(running, 70, 65)
+    await house.settle(running, 65)
+    assert await house.used() == {(window.id, str(opened_ms)): 90, (window.id, str(later_ms)): 90}
+    await house.link.call("DEL", house.wallet_key)
+    refused = await house.refused(11)
+    assert (refused.available_nanos, refused.resets_at_s) == (10, (later_ms + 5 * HOUR_MS) // 1000)
+    await house.spend(10)
+    assert (await house.used())[window.id, str(later_ms)] == 100
+
+
+async def test_a_thousand_calls_at_once_take_windows_to_their_limit_and_no_further(house: House) -> None:
+    pg, account_id = house.pg, house.account.id
+    team = await create_team(pg, account_id, "Sales")
+    users = [await create_user(pg, account_id, name, team_id=team.id) for name in ("Ann", "Bob")]
+    secrets = [await house.secret_of(user.id) for user in users]
+    of_team = await house.window("team", team.id, "5h", 500_000)
+    of_account = await house.window("account", account_id, "day", 600_000)
+    opened_ms = house.clock.now_ms
+    day = (datetime.fromtimestamp(opened_ms / 1000, UTC) + timedelta(hours=8)).date().isoformat()
+
+    async def call(secret: str) -> int:
+        try:
+            hold = await house.hold(700, 1, secret=secret)
+        except WindowShort:
+            return 0
+        await house.settle(hold, hold.granted_nanos)
+        return hold.granted_nanos
+
+    granted = await asyncio.gather(*(call(secret) for secret in secrets for _ in range(500)))
+    assert sum(granted) == 500_000
+    assert 0 < granted.count(0) < 1_000
+    assert await house.used() == {(of_team.id, str(opened_ms)): 500_000, (of_account.id, day): 500_000}
+    nobodys = await house.secret_of(None)
+    granted = await asyncio.gather(*(call(nobodys) for _ in range(200)))
+    assert sum(granted) == 100_000
+    assert (await house.used())[of_account.id, day] == 600_000
 
 
 async def test_sixteen_windows_bind_a_call_and_no_more_can_stand_above_a_key(house: House) -> None:

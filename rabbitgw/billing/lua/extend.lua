@@ -2,23 +2,26 @@
 -- Needs: amounts, holds
 --   KEYS  1 epoch  2 account  3 holds
 --   ARGV  1 epoch  2 hold_id  3 account_id  4 new_total_nanos  5 least_total_nanos (<= new_total)  6 delivered_nanos
---         7 n_windows, then 4 per window: window_id, span, limit_nanos, enforce (0|1)
+--         7 n_windows, then 3 per window: window_id, limit_nanos, enforce (0|1)
 --   Totals, never deltas: the same call twice changes nothing the second time. The counters that move are those
---   of the windows of admission, which the hold names; the list only says which of them bind and at what limit.
+--   of the windows of admission, which the hold names, each once and in the span of admission; the list only says
+--   which of them bind and at what limit.
 --   A counter that is gone stays gone, and does not bind.
 --   Replies; money is text
 --     {FENCED} {COLD}
 --     {GONE}                                  no such hold: it ended
 --     {OK, granted_total, available}          min(new_total, amount + room), never below the present amount
 --     {SHORT, available}                      the wallet cannot cover the least; nothing is written
---     {WINDOW, window, limit, remaining}      nor can this window (its place in the list, from 0); nothing is written
+--     {WINDOW, window, limit, remaining, span}
+--                                             nor can this window (its place in the list, from 0) in the span of
+--                                             admission; nothing is written
 --   Writes: h:<CUR> and the counters rise by the growth; the hold keeps the new amount and max(delivered).
 --   It passes when memory is full (HDEL goes first): the call is already paid for in memory, and goes on.
 --   Example: balance 1000, held 300 by this hold; {500, 400, 120} -> {OK, '500', '500'};
 --   {1200, 400, 150} -> {OK, '1000', '0'}; {1500, 1200, 180} -> {SHORT, '0'}
 local account, holds = KEYS[2], KEYS[3]
 local hold_id = ARGV[2]
-local WINDOW = 4 -- arguments per window
+local WINDOW = 3 -- arguments per window
 
 local new_total, least_total = nanos(ARGV[4], 'new_total_nanos'), nanos(ARGV[5], 'least_total_nanos')
 local delivered = nanos(ARGV[6], 'delivered_nanos')
@@ -41,7 +44,7 @@ local fields = {'b:' .. currency, 'h:' .. currency}
 local place = {}
 for name in string.gmatch(windows, '[^,]+') do
   fields[#fields + 1] = 'w:' .. name
-  place['w:' .. name] = #fields
+  place[string.match(name, '^[^:]*')] = #fields
 end
 local values = redis.call('HMGET', account, unpack(fields))
 if not values[1] and redis.call('EXISTS', account) == 0 then return {'COLD'} end
@@ -50,10 +53,10 @@ if not values[1] and redis.call('EXISTS', account) == 0 then return {'COLD'} end
 local available = (values[1] or 0) - (values[2] or 0)
 local room, tightest = available, nil
 for w = 1, n_windows do
-  local at = 4 + WINDOW * w
-  local limit = nanos(ARGV[at + 2], 'limit_nanos')
-  local i = place['w:' .. ARGV[at] .. ':' .. ARGV[at + 1]]
-  if i and values[i] and ARGV[at + 3] == '1' and limit - values[i] < room then
+  local at = 5 + WINDOW * w
+  local limit = nanos(ARGV[at + 1], 'limit_nanos')
+  local i = place[ARGV[at]]
+  if i and values[i] and ARGV[at + 2] == '1' and limit - values[i] < room then
     room, tightest = limit - values[i], w
   end
 end
@@ -65,7 +68,8 @@ if new_total > amount and room > 0 then
 end
 if tonumber(granted_text) < least_total then
   if not tightest then return {'SHORT', shown(available)} end
-  return {'WINDOW', tightest - 1, ARGV[6 + WINDOW * tightest], shown(room)}
+  local limit, name = ARGV[6 + WINDOW * tightest], fields[place[ARGV[5 + WINDOW * tightest]]]
+  return {'WINDOW', tightest - 1, limit, shown(room), string.match(name, '^w:[^:]*:(.*)$')}
 end
 local growth = difference(granted_text, amount_text)
 for i = 2, #fields do

@@ -4,7 +4,9 @@
 --   ARGV  1 epoch  2 hold_id (UUIDv7, ours)  3 worker_id  4 account_id  5 currency  6 key_id  7 key_generation
 --         8 max_age_ms, after which the sweeper may end the hold  9 backlog_max, events
 --         10 n_windows, at most 16
---         then 5 per window: window_id, span, start_ms, end_ms (0 = never ends), limit_nanos
+--         then 5 per window: window_id, span, start_ms, end_ms (0 = never ends), limit_nanos; a span '*18000000' is
+--         one of that many ms that opens at an admission: the open one, named by the time at which it opened, or else
+--         one that opens now
 --         then offers, at least 1, in one text: 'amount_nanos least_nanos last enforce;' each; least <= amount,
 --         last 0|1, enforce one '0' or '1' per window
 --         then ticket (JSON), of them all
@@ -25,7 +27,9 @@
 --     {OK, offer, granted, available, now_ms}        offer counts from 0; available is what is left after the hold
 --     {SHORT, available, now_ms}                     the first offer fails at the wallet, or its last-money
 --                                                    place is taken
---     {WINDOW, window, limit, remaining, now_ms}     ... at this window (counts from 0); remaining may be negative
+--     {WINDOW, window, limit, remaining, now_ms, span}
+--                                                    ... at this window (counts from 0), in this span of it;
+--                                                    remaining may be negative
 --   Writes: h:<CUR> and every window's counter rise by what is granted, the hold is stored, l:<CUR> is taken by
 --   a last-money call; the first touch of a span drops the counter of the span before the previous one.
 --   A refusal writes nothing. The first write is one that Redis refuses when memory is full.
@@ -69,10 +73,17 @@ if packed then
   error('BADARG hold ' .. hold_id .. ' was reserved with other offers', 0)
 end
 
-local fields = {'g:' .. ARGV[6], b_field, h_field, l_field}
+local spans, fields = {}, {'g:' .. ARGV[6], b_field, h_field, l_field}
 for w = 1, n_windows do
   local at = 6 + WINDOW * w
-  fields[2 * w + 3] = 'w:' .. ARGV[at] .. ':' .. ARGV[at + 1]
+  local span = ARGV[at + 1]
+  if string.byte(span) == 42 then
+    local length_ms, opened = tonumber(string.sub(span, 2)), redis.call('HGET', account, 'ws:' .. ARGV[at])
+    if not length_ms then error('BADARG reserve: a span that is none: ' .. span, 0) end
+    span = opened and now_ms < opened + length_ms and opened or shown(now_ms)
+  end
+  spans[w] = span
+  fields[2 * w + 3] = 'w:' .. ARGV[at] .. ':' .. span
   fields[2 * w + 4] = 'ws:' .. ARGV[at]
 end
 local state = redis.call('HMGET', account, unpack(fields))
@@ -124,21 +135,21 @@ end
 if not taken then
   if first_tightest == 0 then return {'SHORT', shown(balance - held), now_ms} end
   local limit = ARGV[10 + WINDOW * first_tightest]
-  return {'WINDOW', first_tightest - 1, limit, shown(rooms[first_tightest]), now_ms}
+  return {'WINDOW', first_tightest - 1, limit, shown(rooms[first_tightest]), now_ms, spans[first_tightest]}
 end
 local names, before = {}, {}
 for w = 1, n_windows do
   local at = 6 + WINDOW * w
-  names[w] = ARGV[at] .. ':' .. ARGV[at + 1]
+  names[w] = ARGV[at] .. ':' .. spans[w]
   if (state[2 * w + 3] or 0) + granted > SUM_MAX then error('RANGE counter of window ' .. names[w], 0) end
-  if state[2 * w + 4] ~= ARGV[at + 1] then before[w] = redis.call('HGET', account, 'wo:' .. ARGV[at]) end
+  if state[2 * w + 4] ~= spans[w] then before[w] = redis.call('HGET', account, 'wo:' .. ARGV[at]) end
 end
 
 -- Write.
 local held_now = redis.call('HINCRBY', account, h_field, granted)
 for w = 1, n_windows do
   local at = 6 + WINDOW * w
-  local window_id, span, latest = ARGV[at], ARGV[at + 1], state[2 * w + 4]
+  local window_id, span, latest = ARGV[at], spans[w], state[2 * w + 4]
   if latest ~= span and before[w] ~= span then -- when the clock was set back it is before[w]: nothing moves
     if before[w] then redis.call('HDEL', account, 'w:' .. window_id .. ':' .. before[w]) end
     if latest then redis.call('HSET', account, 'wo:' .. window_id, latest) end
