@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT, NAME_CHARS_MAX, PAGE_MAX, checked_currency
-from rabbitgw.billing.keys import GRACE_S_MAX, MODELS_MAX, PATTERN_CHARS_MAX
+from rabbitgw.billing.key_fields import MODELS_MAX, NETWORKS_MAX, PATTERN_CHARS_MAX
+from rabbitgw.billing.keys import GRACE_S_MAX
 from rabbitgw.billing.scopes import SCOPES
 from rabbitgw.billing.users import EMAIL_CHARS_MAX, EXTERNAL_ID_CHARS_MAX
 from rabbitgw.billing.wallets import KEY_CHARS_MAX
@@ -49,6 +50,8 @@ Currency = Annotated[StrictStr, told(pattern=CURRENCY_PATTERN)]
 Email = Annotated[StrictStr, told(format="email", maxLength=EMAIL_CHARS_MAX)]
 ExternalId = Annotated[StrictStr, told_text(EXTERNAL_ID_CHARS_MAX)]
 ModelPattern = Annotated[StrictStr, told_text(PATTERN_CHARS_MAX)]
+Scope = Annotated[StrictStr, told(enum=list(SCOPES))]
+ResetTime = Annotated[StrictStr, told(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Cap = Annotated[StrictInt, told(format="int64", minimum=0, maximum=AMOUNT_NANOS_MAX)]
 Credit = Annotated[StrictInt, told(format="int64", minimum=1, maximum=AMOUNT_NANOS_MAX)]
 # Numbers of a query come as text.
@@ -88,17 +91,17 @@ class KeyForm(Form):
     expires_at: Moment | None = None
     user_id: Id | None = Field(default=None, description="whose key it is: a user of the same account")
 
-    models_denied: list[StrictStr] | None = Field(
+    models_denied: Annotated[list[ModelPattern], told(minItems=1, maxItems=MODELS_MAX)] | None = Field(
         default=None,
         description="patterns of models it may not call, whatever `models` says",
         examples=[["*-preview"]],
     )
-    scopes: list[StrictStr] | None = Field(
+    scopes: Annotated[list[Scope], told(minItems=1)] | None = Field(
         default=None,
         description=f"what it is for, of: {', '.join(SCOPES)}; all but admin if left out",
         examples=[["chat", "embeddings", "models"]],
     )
-    ip_allowlist: list[StrictStr] | None = Field(
+    ip_allowlist: Annotated[list[StrictStr], told(minItems=1, maxItems=NETWORKS_MAX)] | None = Field(
         default=None,
         description="networks (CIDR) that it may be used from; all if left out",
         examples=[["203.0.113.0/24", "2001:db8::/32"]],

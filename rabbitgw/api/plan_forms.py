@@ -6,52 +6,60 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
-from rabbitgw.api.forms import INT64_MAX, Form, Id, Moment, PageQuery
+from rabbitgw.api.forms import Currency, Form, Id, ModelPattern, Moment, Name, PageQuery, ResetTime, told
 from rabbitgw.api.price_fields import PriceView
 from rabbitgw.api.views import Time, View
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT
-from rabbitgw.billing.plan_assignments import Assignment
-from rabbitgw.billing.plans import BLOCK, DAILY_LIMIT, NANOS_PER_CENT, WALLET, DailyLimit, Plan
+from rabbitgw.billing.entities import ENTITY_TYPES
+from rabbitgw.billing.plan_assignments import ALIASES, Assignment
+from rabbitgw.billing.plan_pricing import DECIMAL, UNITS
+from rabbitgw.billing.plans import BLOCK, NANOS_PER_CENT, TYPES, WALLET, DailyLimit, Plan
 from rabbitgw.billing.windows import RESET_TIME_DEFAULT, ZONE_DEFAULT
+from rabbitgw.money import AMOUNT_NANOS_MAX
 
-Cents = Annotated[StrictInt, Field(ge=0, le=INT64_MAX // NANOS_PER_CENT)]
-Decimal = Annotated[StrictStr, Field(description="decimal text, like 2.50", examples=["2.50"])]
+Cents = Annotated[StrictInt, Field(ge=0, le=AMOUNT_NANOS_MAX // NANOS_PER_CENT)]
+Decimal = Annotated[StrictStr, told(pattern=f"^{DECIMAL}$", examples=["2.50"])]
+OverflowPolicy = Annotated[StrictStr | list[StrictStr], told(enum=[BLOCK, [BLOCK]])]
 
 
 class PlanForm(Form):
-    name: StrictStr
-    type: StrictStr = Field(description=f"`{DAILY_LIMIT}`")
-    currency: StrictStr = CURRENCY_DEFAULT
+    name: Name
+    type: Annotated[StrictStr, told(enum=list(TYPES))]
+    currency: Currency = CURRENCY_DEFAULT
 
 
 class PlanChange(Form):
-    name: StrictStr
+    name: Name
 
 
 class DailyLimitForm(Form):
     plan_id: Id
     daily_limit_cents: Cents
-    overflow_policy: StrictStr | list[StrictStr] = Field(
+    overflow_policy: OverflowPolicy = Field(
         default=BLOCK, description=f"what is done with a call that the day's limit does not cover: `{BLOCK}`"
     )
-    reset_time: StrictStr = Field(default=RESET_TIME_DEFAULT, description="HH:MM in the zone")
+    reset_time: ResetTime = Field(default=RESET_TIME_DEFAULT, description="HH:MM in the zone")
     timezone: StrictStr = Field(default=ZONE_DEFAULT, description="an offset or an IANA zone")
-    funding: StrictStr = Field(default=WALLET, description=f"`{WALLET}`: calls are paid from the wallet")
-    shadow: StrictBool = False
+    funding: Annotated[StrictStr, told(enum=[WALLET])] = Field(
+        default=WALLET, description=f"`{WALLET}`: calls are paid from the wallet"
+    )
+    shadow: Annotated[StrictBool, told(enum=[False])] = False
 
 
 class DailyLimitChange(Form):
     """A field that is left out stays as it is."""
 
-    daily_limit_cents: Cents = 0
-    reset_time: StrictStr = Field(default="", description="holds from the next day on")
-    timezone: StrictStr = Field(default="", description="holds from the next day on")
+    daily_limit_cents: Cents = Field(default_factory=int)
+    reset_time: ResetTime = Field(default_factory=str, description="holds from the next day on")
+    timezone: StrictStr = Field(default_factory=str, description="holds from the next day on")
 
 
 class PriceRuleForm(Form):
     plan_id: Id
-    model_pattern: StrictStr = Field(description="a model's name, or a pattern like gpt-4o*")
-    unit: StrictStr = Field(description="`token` (base_price is per million) or `request`")
+    model_pattern: ModelPattern = Field(description="a model's name, or a pattern like gpt-4o*")
+    unit: Annotated[StrictStr, told(enum=list(UNITS))] = Field(
+        description="`token` (base_price is per million) or `request`"
+    )
     base_price: Decimal
     input_multiplier: Decimal = "1"
     output_multiplier: Decimal = "1"
@@ -66,7 +74,7 @@ class RuleEndForm(Form):
 
 
 class AssignForm(Form):
-    entity_type: StrictStr = Field(description="account (or organization), team, user or key")
+    entity_type: Annotated[StrictStr, told(enum=[*ENTITY_TYPES, *ALIASES])]
     entity_id: Id
     plan_id: Id
     timezone: StrictStr | None = Field(default=None, description="instead of the plan's own")

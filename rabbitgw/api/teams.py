@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, StrictStr
+from pydantic import Field
 
 from rabbitgw import telemetry
 from rabbitgw.api.deps import SideDeps
-from rabbitgw.api.forms import Form, Id, Nothing, PageQuery, QueryId
+from rabbitgw.api.forms import Form, Id, Name, Nothing, PageQuery, QueryId
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.views import Time, View, next_page
 from rabbitgw.billing import teams
@@ -15,7 +15,7 @@ from rabbitgw.errors import NotFound
 
 class TeamForm(Form):
     account_id: Id
-    name: StrictStr
+    name: Name
 
 
 class TeamsQuery(PageQuery):

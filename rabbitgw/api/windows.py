@@ -11,8 +11,7 @@ from pydantic import Field, StrictStr
 
 from rabbitgw import telemetry
 from rabbitgw.api.deps import SideDeps
-from rabbitgw.api.forms import Form, Id, Moment, Nothing, PageQuery, QueryId
-from rabbitgw.api.forms import Nanos as NanosField
+from rabbitgw.api.forms import Cap, Form, Id, Moment, Nothing, PageQuery, QueryId, ResetTime
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.views import Nanos, Time, View, next_page
 from rabbitgw.billing import spend_windows
@@ -27,13 +26,13 @@ class WindowForm(Form):
     entity_type: EntityType
     entity_id: Id
     kind: Literal["day", "week", "month", "lifetime", "5h"]
-    limit_nanos: NanosField = Field(description="what may be spent in one span of it")
+    limit_nanos: Cap = Field(description="what may be spent in one span of it")
     timezone: StrictStr | None = Field(
         default=None,
         description="of a day, week or month: an offset or the name of a zone; +08:00 if left out",
         examples=["+08:00", "Europe/Berlin"],
     )
-    reset_time: StrictStr | None = Field(
+    reset_time: ResetTime | None = Field(
         default=None, description="when a day begins in that zone; 00:00 if left out", examples=["06:30"]
     )
 
@@ -42,8 +41,8 @@ class WindowChange(Form):
     """A field that is left out stays as it is. `extra_nanos` and `extra_until` come together; 0 and null end an
     increase."""
 
-    limit_nanos: NanosField = Field(default_factory=int)
-    extra_nanos: NanosField = Field(default_factory=int, description="a temporary increase of the limit")
+    limit_nanos: Cap = Field(default_factory=int)
+    extra_nanos: Cap = Field(default_factory=int, description="a temporary increase of the limit")
     extra_until: Moment | None = None
 
 

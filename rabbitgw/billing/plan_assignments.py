@@ -13,7 +13,9 @@ from typing import Any, Final
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX
 from rabbitgw.billing.entities import ENTITY_TYPES, Entity, advance_keys_below, find_entity, lock_account
-from rabbitgw.billing.plans import checked_zone, locked
+from rabbitgw.billing.plans import locked
+from rabbitgw.billing.spend_windows import check_number_above
+from rabbitgw.billing.windows import checked_zone
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
@@ -52,7 +54,7 @@ async def assign(
     """Put an entity on a plan, from now on or from a later moment.
 
     Raises: RequestInvalid, NotFound, Conflict (the plan is archived or of another currency, or the entity is on
-    another plan of that type in the same time), PostgresUnavailable.
+    another plan of that type in the same time, or too many windows are above a key), PostgresUnavailable.
     """
     if timezone is not None:
         checked_zone(timezone)
@@ -79,6 +81,7 @@ async def assign(
         row = await db.fetchrow(
             statements.plans.assign, plan_id, *entity.columns, timezone, starts, effective_to
         )
+        await check_number_above(db, entity)
         await advance_keys_below(db, entity)
     return _assignment(row)
 

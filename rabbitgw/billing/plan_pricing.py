@@ -7,9 +7,10 @@ Units: base_price is decimal text in the plan's currency, per million tokens or 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from rabbitgw import statements
@@ -27,7 +28,9 @@ BY_TOKEN: Final = "token"  # noqa: S105 - the unit of a price
 BY_REQUEST: Final = "request"
 UNITS: Final = (BY_TOKEN, BY_REQUEST)
 MULTIPLIER_MAX: Final = 1000
-DIGITS_MAX: Final = 40  # of a decimal: longer ones are no price, and arithmetic on them is not bounded
+DECIMAL: Final = r"[0-9]{1,12}(\.[0-9]{1,18})?"
+SHOWN_CHARS_MAX: Final = 40
+_DECIMAL: Final = re.compile(DECIMAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +146,9 @@ def _multiplier(text: str, field: str) -> Decimal:
 
 
 def _decimal(text: str, field: str) -> Decimal:
-    try:
-        value = Decimal(text) if len(text) <= DIGITS_MAX else None
-    except InvalidOperation:
-        value = None
-    if value is None or not value.is_finite() or not 0 <= value <= AMOUNT_NANOS_MAX or value.is_signed():
-        raise RequestInvalid(f"{field}: {text[:DIGITS_MAX]!r} is no decimal from 0", field=field)
-    return value
+    if _DECIMAL.fullmatch(text) is None:
+        raise RequestInvalid(f"{field}: {text[:SHOWN_CHARS_MAX]!r} is no decimal like 2.50", field=field)
+    return Decimal(text)
 
 
 def _checked_span(rule: PriceRule) -> tuple[int, int | None]:

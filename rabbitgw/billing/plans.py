@@ -13,7 +13,7 @@ from typing import Any, Final
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name
 from rabbitgw.billing.price_terms import checked_currency
-from rabbitgw.billing.windows import DAY, WindowRule, reset_time_of, span_of, zone_of
+from rabbitgw.billing.windows import DAY, WindowRule, checked_zone, reset_time_of, span_of
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
 from rabbitgw.money import AMOUNT_NANOS_MAX, NANOS_PER_UNIT
@@ -171,16 +171,6 @@ def checked_limit(limit: DailyLimit) -> DailyLimit:
     checked_zone(limit.zone)
     reset_time_of(limit.reset_time)
     return limit
-
-
-def checked_zone(zone: str) -> str:
-    try:
-        zone_of(zone)
-    except RequestInvalid:
-        raise RequestInvalid(
-            f"timezone: {zone!r} is neither an offset like +08:00 nor a time zone", field="timezone"
-        ) from None
-    return zone
 
 
 def _unknown(plan_id: int) -> NotFound:

@@ -24,8 +24,8 @@ from rabbitgw.billing.windows import (
     LIFETIME,
     RESET_TIME_DEFAULT,
     ZONE_DEFAULT,
+    checked_zone,
     reset_time_of,
-    zone_of,
 )
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
@@ -173,12 +173,7 @@ def _checked_terms(new: NewWindow) -> tuple[str, int, str, str]:
             raise RequestInvalid(f"{field}: a window of kind {new.kind} has none", field=field)
     zone, reset_time = new.timezone or ZONE_DEFAULT, new.reset_time or RESET_TIME_DEFAULT
     if new.timezone is not None:
-        try:
-            zone_of(new.timezone)
-        except RequestInvalid:
-            raise RequestInvalid(
-                "timezone: an offset like +08:00, or the name of a time zone", field="timezone"
-            ) from None
+        checked_zone(new.timezone)
     reset_time_of(reset_time)
     return new.kind, new.limit_nanos, zone, reset_time
 

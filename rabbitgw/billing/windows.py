@@ -126,6 +126,17 @@ def zone_of(text: str) -> tzinfo:
         ) from None
 
 
+def checked_zone(text: str) -> str:
+    """A zone that an operator gives. Raises: RequestInvalid of `timezone`."""
+    try:
+        zone_of(text)
+    except RequestInvalid:
+        raise RequestInvalid(
+            f"timezone: {text!r} is neither an offset like +08:00 nor a time zone", field="timezone"
+        ) from None
+    return text
+
+
 def reset_time_of(text: str) -> time:
     """Raises: RequestInvalid."""
     match = _RESET_TIME.fullmatch(text)

@@ -1,12 +1,15 @@
--- How many windows stand above one place at or below an entity, where there are most. A place is a key that is not
+-- How many windows stand above one place at or below an entity, where there are most. An assignment of a plan that
+-- has not ended counts, a coming one too. A place is a key that is not
 -- revoked, or where the next one could be made: at a user, a team or the account.
 -- $1 account_id bigint   $2 team_id bigint   $3 user_id bigint   $4 key_id bigint (null but for the entity's)
 -- Returns windows, team_id, user_id, key_id: one row; none for a key that is revoked.
 WITH own AS (
-    SELECT team_id, user_id, key_id, count(*) AS windows
-    FROM windows
-    WHERE account_id = $1 AND removed_at IS NULL
-    GROUP BY team_id, user_id, key_id
+    SELECT w.team_id, w.user_id, w.key_id, count(*) AS windows
+    FROM windows AS w
+    LEFT JOIN plan_assignments AS a ON a.id = w.assignment_id
+    WHERE w.account_id = $1 AND w.removed_at IS NULL
+        AND (a.effective_to IS NULL OR a.effective_to > greatest(now(), a.effective_from))
+    GROUP BY w.team_id, w.user_id, w.key_id
 ), places AS (
     SELECT u.team_id, k.user_id, k.id AS key_id
     FROM api_keys AS k LEFT JOIN users AS u ON u.id = k.user_id

@@ -21,7 +21,7 @@ from rabbitgw.api.forms import PRINTABLE
 from rabbitgw.api.route import Auth
 from rabbitgw.billing.accounts import NAME_CHARS_MAX
 from rabbitgw.billing.bill_lines import ID_CHARS_MAX
-from rabbitgw.billing.keys import PATTERN_CHARS_MAX
+from rabbitgw.billing.key_fields import PATTERN_CHARS_MAX
 from rabbitgw.billing.users import EXTERNAL_ID_CHARS_MAX
 from rabbitgw.billing.wallets import KEY_CHARS_MAX
 from tests.books import assert_books_balance
@@ -42,6 +42,23 @@ METHODS = ["DELETE", "PATCH"]  # asked of every path beside its own
 # Valid by the document and yet refused with 400, by operation and field: what no schema can say.
 BEYOND_SCHEMA = {
     ("POST /v1/admin/keys", "expires_at"): "lies in the past",
+    ("POST /v1/admin/keys", "ip_allowlist"): "no network, or bits beside its mask",
+    ("POST /v1/admin/windows", "timezone"): "no zone, or of a window that is not of the calendar",
+    ("POST /v1/admin/windows", "reset_time"): "of a window that is not of the calendar",
+    ("POST /v1/admin/windows/{id}", "extra_until"): "left out beside an increase, or past",
+    ("POST /v1/admin/windows/{id}", "extra_nanos"): "left out beside its end",
+    ("GET /v1/plans/assignment/{entity_type}/{id}", "entity_type"): "none of the types",
+    ("POST /v1/plans/daily_limit", "timezone"): "no zone",
+    ("POST /v1/plans/daily_limit/{id}", "timezone"): "no zone",
+    ("POST /v1/plans/assign", "timezone"): "no zone",
+    ("POST /v1/plans/assign", "effective_from"): "too far ahead",
+    ("POST /v1/plans/assign", "effective_to"): "not after its begin, or past",
+    ("POST /v1/plans/pricing", "base_price"): "with its multipliers beyond a price",
+    ("POST /v1/plans/pricing", "input_multiplier"): "larger than a multiplier may be",
+    ("POST /v1/plans/pricing", "output_multiplier"): "larger than a multiplier may be",
+    ("POST /v1/plans/pricing", "price_multiplier"): "larger than a multiplier may be",
+    ("POST /v1/plans/pricing", "unit"): "a request has no input and output",
+    ("POST /v1/plans/pricing", "effective_to"): "not after its begin, or past",
     ("POST /v1/admin/prices", "input"): "a price that is sold has at least one rate",
     ("POST /v1/admin/prices", "above"): "two thresholds of one tier at the same tokens",
     ("POST /v1/admin/wallets/credit", "currency"): "not the account's own",
