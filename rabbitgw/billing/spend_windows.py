@@ -171,7 +171,8 @@ def _checked_terms(new: NewWindow) -> tuple[str, int, str, str]:
     for field, value in (("timezone", new.timezone), ("reset_time", new.reset_time)):
         if value is not None and new.kind not in CALENDAR:
             raise RequestInvalid(f"{field}: a window of kind {new.kind} has none", field=field)
-    zone, reset_time = new.timezone or ZONE_DEFAULT, new.reset_time or RESET_TIME_DEFAULT
+    zone = ZONE_DEFAULT if new.timezone is None else new.timezone
+    reset_time = RESET_TIME_DEFAULT if new.reset_time is None else new.reset_time
     if new.timezone is not None:
         checked_zone(new.timezone)
     reset_time_of(reset_time)

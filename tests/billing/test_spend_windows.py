@@ -309,6 +309,7 @@ async def test_sixteen_windows_bind_a_call_and_no_more_can_stand_above_a_key(hou
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"timezone": ""}, "timezone"),
         ({"reset_time": "24:00"}, "reset_time"),
+        ({"reset_time": ""}, "reset_time"),
         ({"kind": "lifetime", "timezone": "+08:00"}, "timezone"),
         ({"kind": "lifetime", "reset_time": "00:00"}, "reset_time"),
     ],
