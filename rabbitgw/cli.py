@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     _add_keys(_group(commands, "keys", "what callers authenticate with"))
     _add_wallets(_group(commands, "wallets", "prepaid money"))
     _add_prices(_group(commands, "prices", "what models cost"))
+    _add_rerate(commands)
     return top
 
 
@@ -212,8 +213,7 @@ def _add_prices(commands: Any) -> None:
         json=True,
     )
     setting.add_argument("pattern", help="a model's name, or a pattern like gpt-4o*")
-    for kind, text in RATES.items():
-        setting.add_argument(f"--{kind.replace('_', '-')}", metavar="UNITS", help=text)
+    _add_rates(setting)
     setting.add_argument("--base-unit", metavar="UNITS", help="one price for input and output")
     setting.add_argument("--base", metavar="PATTERN", help="start from the price of another pattern")
     setting.add_argument("--input-multiplier", default="1", metavar="X")
@@ -222,6 +222,35 @@ def _add_prices(commands: Any) -> None:
         "--max-output-tokens", type=_number(1, ID_MAX), metavar="N", help="the model's own limit"
     )
     setting.add_argument("--currency", default="USD")
+
+
+def _add_rates(command: argparse.ArgumentParser) -> None:
+    for kind, text in RATES.items():
+        command.add_argument(f"--{kind.replace('_', '-')}", metavar="UNITS", help=text)
+
+
+def _add_rerate(commands: Any) -> None:
+    rerate = _command(
+        commands,
+        "rerate",
+        "cli_rerate:rerate",
+        "correct calls that were charged by a wrong price; dry without --apply",
+        json=True,
+    )
+    rerate.add_argument("--price-version", type=_id, required=True, metavar="V", help="the wrong one")
+    rerate.add_argument("--to-version", type=_id, metavar="W", help="the right one; or its rates, as below")
+    rerate.add_argument(
+        "--from", dest="from_", required=True, metavar="TIME", help="like 2027-01-31T00:00:00Z"
+    )
+    rerate.add_argument("--to", required=True, metavar="TIME", help="before this time")
+    rerate.add_argument("--account", type=_id, metavar="ID", help="only calls of this account")
+    rerate.add_argument("--model", metavar="PATTERN", help="only calls of these models")
+    rerate.add_argument("--apply", action="store_true", help="correct them; else nothing is written")
+    rerate.add_argument("--idempotency-key", metavar="KEY", help="the same key again goes on with the run")
+    rerate.add_argument(
+        "--allow-overdraft", action="store_true", help="correct wallets that go below zero by it, too"
+    )
+    _add_rates(rerate)
 
 
 def _group(commands: Any, name: str, text: str) -> Any:

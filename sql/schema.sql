@@ -314,6 +314,29 @@ WITH (fillfactor='50');
 
 COMMENT ON TABLE consumer_cursors IS 'Up to which stream id a partition is booked, written with what it books; and who books it now.';
 
+CREATE TABLE corrections (
+    usage_id uuid NOT NULL,
+    number integer NOT NULL,
+    rerate_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    currency text NOT NULL,
+    old_version bigint NOT NULL,
+    new_version bigint NOT NULL,
+    old_nanos bigint NOT NULL,
+    new_nanos bigint NOT NULL,
+    ledger_transaction_id bigint,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT corrections_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT corrections_move_what_differs CHECK (((ledger_transaction_id IS NULL) = (old_nanos = new_nanos))),
+    CONSTRAINT corrections_number_check CHECK ((number >= 1))
+);
+
+COMMENT ON TABLE corrections IS 'Charges of calls corrected from one price version to another, numbered per call. A number is there once.';
+
+COMMENT ON COLUMN corrections.old_nanos IS 'What the call cost until then: its charge, or what the correction before said.';
+
+COMMENT ON COLUMN corrections.ledger_transaction_id IS 'What moved the difference; null: there is none.';
+
 CREATE TABLE dead_events (
     epoch bigint NOT NULL,
     partition integer NOT NULL,
@@ -695,6 +718,39 @@ ALTER TABLE rates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE rerates (
+    id bigint NOT NULL,
+    idempotency_key text NOT NULL,
+    request_sha256 bytea NOT NULL,
+    wrong_version bigint NOT NULL,
+    right_version bigint NOT NULL,
+    last_id uuid NOT NULL,
+    left_out bigint[] NOT NULL,
+    refused jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT rerates_idempotency_key_check CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255))),
+    CONSTRAINT rerates_refused_check CHECK ((jsonb_typeof(refused) = 'object'::text)),
+    CONSTRAINT rerates_request_sha256_check CHECK ((octet_length(request_sha256) = 32))
+);
+
+COMMENT ON TABLE rerates IS 'Runs that correct the calls of a span from one price version to another.';
+
+COMMENT ON COLUMN rerates.last_id IS 'How far it has come: the calls of its span up to this id are done.';
+
+COMMENT ON COLUMN rerates.left_out IS 'Accounts that it leaves as they are: their wallets would go below zero.';
+
+COMMENT ON COLUMN rerates.refused IS 'Calls whose cost cannot be told anew, by reason: {"calls", "examples"}.';
+
+ALTER TABLE rerates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rerates_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE schema_migrations (
     name text NOT NULL,
     sha256 text NOT NULL,
@@ -920,6 +976,9 @@ ALTER TABLE ONLY api_keys
 ALTER TABLE ONLY consumer_cursors
     ADD CONSTRAINT consumer_cursors_pkey PRIMARY KEY (epoch, partition);
 
+ALTER TABLE ONLY corrections
+    ADD CONSTRAINT corrections_pkey PRIMARY KEY (usage_id, number);
+
 ALTER TABLE ONLY dead_events
     ADD CONSTRAINT dead_events_pkey PRIMARY KEY (epoch, partition, stream_ms, stream_seq);
 
@@ -962,6 +1021,12 @@ ALTER TABLE ONLY prices
 ALTER TABLE ONLY rates
     ADD CONSTRAINT rates_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY rerates
+    ADD CONSTRAINT rerates_idempotency_key_key UNIQUE (idempotency_key);
+
+ALTER TABLE ONLY rerates
+    ADD CONSTRAINT rerates_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (name);
 
@@ -1003,6 +1068,10 @@ CREATE INDEX api_keys_account ON api_keys USING btree (account_id);
 CREATE INDEX api_keys_unpushed ON api_keys USING btree (id) WHERE (redis_generation < generation);
 
 CREATE INDEX api_keys_user ON api_keys USING btree (user_id) WHERE (user_id IS NOT NULL);
+
+CREATE INDEX corrections_account ON corrections USING btree (account_id, usage_id);
+
+CREATE INDEX corrections_rerate ON corrections USING btree (rerate_id, account_id);
 
 CREATE UNIQUE INDEX key_secrets_current ON key_secrets USING btree (key_id) WHERE (revoked_at IS NULL);
 
@@ -1108,6 +1177,8 @@ CREATE TRIGGER prices_never_back_dated BEFORE INSERT ON prices FOR EACH ROW EXEC
 
 CREATE TRIGGER prices_take_turns BEFORE INSERT ON prices FOR EACH STATEMENT EXECUTE FUNCTION prices_take_turns();
 
+CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE ON corrections FOR EACH ROW EXECUTE FUNCTION books_refuse_change();
+
 CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE ON ledger_entries FOR EACH ROW EXECUTE FUNCTION books_refuse_change();
 
 CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE ON ledger_transactions FOR EACH ROW EXECUTE FUNCTION books_refuse_change();
@@ -1115,6 +1186,8 @@ CREATE TRIGGER refuse_change BEFORE DELETE OR UPDATE ON ledger_transactions FOR 
 CREATE TRIGGER refuse_imbalance AFTER INSERT ON ledger_entries REFERENCING NEW TABLE AS new_lines FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_imbalance();
 
 CREATE TRIGGER refuse_imbalance AFTER INSERT ON ledger_entries_default REFERENCING NEW TABLE AS new_lines FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_imbalance();
+
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON corrections FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change();
 
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change();
 
@@ -1129,6 +1202,9 @@ ALTER TABLE ONLY api_keys
 
 ALTER TABLE ONLY api_keys
     ADD CONSTRAINT api_keys_user_of_account FOREIGN KEY (account_id, user_id) REFERENCES users(account_id, id);
+
+ALTER TABLE ONLY corrections
+    ADD CONSTRAINT corrections_rerate_id_fkey FOREIGN KEY (rerate_id) REFERENCES rerates(id);
 
 ALTER TABLE ONLY key_secrets
     ADD CONSTRAINT key_secrets_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
@@ -1237,6 +1313,8 @@ GRANT UPDATE(tags) ON TABLE api_keys TO rabbitgw_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE consumer_cursors TO rabbitgw_app;
 
+GRANT SELECT,INSERT ON TABLE corrections TO rabbitgw_app;
+
 GRANT SELECT,INSERT ON TABLE dead_events TO rabbitgw_app;
 
 GRANT SELECT ON TABLE deployment TO rabbitgw_app;
@@ -1308,6 +1386,16 @@ GRANT UPDATE(revision) ON TABLE plans TO rabbitgw_app;
 GRANT UPDATE(archived_at) ON TABLE plans TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE prices TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE rerates TO rabbitgw_app;
+
+GRANT UPDATE(last_id) ON TABLE rerates TO rabbitgw_app;
+
+GRANT UPDATE(left_out) ON TABLE rerates TO rabbitgw_app;
+
+GRANT UPDATE(refused) ON TABLE rerates TO rabbitgw_app;
+
+GRANT UPDATE(finished_at) ON TABLE rerates TO rabbitgw_app;
 
 GRANT SELECT ON TABLE schema_migrations TO rabbitgw_app;
 

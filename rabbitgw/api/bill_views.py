@@ -35,6 +35,17 @@ class ModelShare(View):
     output_tokens: int = Field(alias="out")
 
 
+class CorrectionView(View):
+    """A call costed anew, because the price that it was charged by was wrong."""
+
+    rerate_id: int = Field(description="the run that corrected it")
+    corrected_at: Time
+    old_price_version: int
+    price_version: int
+    old_nanos: Nanos = Field(description="what the call cost until then")
+    new_nanos: Nanos
+
+
 class BookedLine(View):
     """A call that ended and is in the books. Token counts of a part are also in the count of the whole."""
 
@@ -71,6 +82,13 @@ class BookedLine(View):
     )
     per_model: list[ModelShare] = Field(
         default_factory=list, description="shares of other models that served inside the call; only then"
+    )
+    corrections: list[CorrectionView] = Field(
+        default_factory=list, description="in their order; only if there are any, and in no list"
+    )
+    corrected_nanos: Nanos = Field(
+        default=0,
+        description="what the call costs with its corrections; only if there are any, and in no list",
     )
 
 

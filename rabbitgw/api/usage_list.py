@@ -30,7 +30,7 @@ CSV_ROWS_MAX: Final = 100_000
 NAME_CHARS_MAX: Final = 256  # as much as is stored of a name
 
 
-def _moment_ms(value: Any) -> int:
+def moment_ms(value: Any) -> int:
     text = str(value)
     if text.isascii() and text.isdigit():
         ms = int(text[:20])
@@ -52,7 +52,7 @@ def _moment_ms(value: Any) -> int:
 
 QueryMoment = Annotated[
     int,
-    BeforeValidator(_moment_ms),
+    BeforeValidator(moment_ms),
     WithJsonSchema(
         {
             "anyOf": [

@@ -29,6 +29,7 @@ async def check_books(pool: Pool, findings: Findings) -> int:
         await pg.execute(statements.audit.long_statements, TIME_LIMIT)
         await _count(pg, findings)
         await _usage(pg, findings)
+        await _corrections(pg, findings)
         await _ledger(pg, findings)
         await _sums(pg, findings)
         worst = await pg.fetchrow(statements.audit.worst)
@@ -41,7 +42,7 @@ async def _count(pg: PoolConnection, findings: Findings) -> None:
     assert counts is not None
     findings[1].checked += counts["calls"]
     findings[2].checked += counts["calls"]
-    findings[3].checked += counts["calls"]
+    findings[3].checked += counts["calls"] + counts["corrections"]
     findings[4].checked += counts["transactions"]
     findings[5].checked += counts["wallets"]
     findings[6].checked += counts["spans"]
@@ -66,6 +67,22 @@ async def _usage(pg: PoolConnection, findings: Findings) -> None:
         findings[3].breach(
             f"account {row['account_id']}: its calls cost {int(row['charged_nanos'])} nanos of {row['currency']},"
             f" the ledger has {int(row['booked_nanos'])}"
+        )
+
+
+async def _corrections(pg: PoolConnection, findings: Findings) -> None:
+    """A correction goes with its ledger entries, and begins where the charge or the correction before it ended."""
+    for row in await pg.fetch(statements.audit.corrections_against_ledger, ROWS_MAX):
+        findings[3].breach(
+            f"account {row['account_id']}, correction transaction {row['transaction_id']}: its calls cost"
+            f" {int(row['added_nanos'])} nanos of {row['currency']} more and {int(row['taken_nanos'])} less, the ledger"
+            f" has {int(row['booked_added_nanos'])} and {int(row['booked_taken_nanos'])}"
+        )
+    for row in await pg.fetch(statements.audit.broken_corrections, ROWS_MAX):
+        before = "nothing" if row["before_nanos"] is None else f"{row['before_nanos']} nanos"
+        findings[3].breach(
+            f"call {row['usage_id']} of account {row['account_id']}: correction {row['number']} begins at"
+            f" {row['old_nanos']} nanos, before it is {before}"
         )
 
 

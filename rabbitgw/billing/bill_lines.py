@@ -15,6 +15,7 @@ import asyncpg
 import orjson
 
 from rabbitgw import statements
+from rabbitgw.billing.corrections import corrections_of
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.errors import NotFound, RedisUnavailable
 from rabbitgw.redis_link import RedisLink
@@ -46,7 +47,18 @@ async def bill_line(
         row = await _awaited(pg, scripts, link, key, ours)
     if row is None:
         raise NotFound(f"no call {request_id!r} in this account; a call that is not booked yet has no line")
-    return booked_line(row)
+    return {**booked_line(row), **await _corrected(pg, row["id"])}
+
+
+async def _corrected(pg: Pool, usage_id: uuid.UUID) -> dict[str, Any]:
+    """What re-ratings have made of the charge; of nearly every call nothing."""
+    async with connection(pg) as db:
+        corrections = await corrections_of(db, usage_id)
+    if not corrections:
+        return {}
+    for one in corrections:
+        one["corrected_at"] = _text(one["corrected_at"])
+    return {"corrections": corrections, "corrected_nanos": corrections[-1]["new_nanos"]}
 
 
 async def _booked(

@@ -153,12 +153,10 @@ async def _move_money(
 
 def _usage_transaction(transaction_id: int, wallet: Wallet, sums: _Moves) -> ledger.Transaction:
     account_id, currency = wallet
-    lines = []
-    for nanos in (sums.charged_nanos, -sums.returned_nanos):
-        if nanos:
-            lines.append(ledger.wallet_line(account_id, currency, -nanos))
-            lines.append(ledger.house_line(ledger.REVENUE, currency, nanos))
-    return ledger.Transaction(transaction_id, ledger.USAGE, tuple(lines), account_id)
+    lines = ledger.charge_lines(
+        account_id, currency, charged_nanos=sums.charged_nanos, returned_nanos=sums.returned_nanos
+    )
+    return ledger.Transaction(transaction_id, ledger.USAGE, lines, account_id)
 
 
 async def _bury(connection: PoolConnection, epoch: int, dead: Sequence[DeadEvent]) -> None:

@@ -31,6 +31,7 @@ CLEARING = "clearing"  # money that came in and belongs nowhere yet
 # Kinds of transactions.
 USAGE = "usage"
 CREDIT = "credit"
+CORRECTION = "correction"  # of what calls were charged by a wrong price
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,18 @@ def wallet_line(account_id: int, currency: str, amount_nanos: int) -> Line:
 
 def house_line(ledger_account: str, currency: str, amount_nanos: int) -> Line:
     return Line(ledger_account, None, currency, amount_nanos)
+
+
+def charge_lines(
+    account_id: int, currency: str, *, charged_nanos: int, returned_nanos: int = 0
+) -> tuple[Line, ...]:
+    """What calls of a wallet have cost, and what of their cost is given back: each seen by itself in the ledger."""
+    lines: list[Line] = []
+    for nanos in (charged_nanos, -returned_nanos):
+        if nanos:
+            lines.append(wallet_line(account_id, currency, -nanos))
+            lines.append(house_line(REVENUE, currency, nanos))
+    return tuple(lines)
 
 
 async def take_ids(connection: Connection | PoolConnection, count: int) -> list[int]:

@@ -85,8 +85,8 @@ class UsageList:
     async def batch(self, wanted: Wanted, after: UUID | None, rows_max: int) -> Batch:
         """What one short look finds: up to BATCH_ROWS lines, maybe none. Raises: PostgresUnavailable."""
         rows_max = min(rows_max, BATCH_ROWS)
-        least = _floor(wanted.from_ms or 0)
-        below = min(_UUID_MAX if wanted.to_ms is None else _floor(wanted.to_ms), after or _UUID_MAX)
+        least = floor_id(wanted.from_ms or 0)
+        below = min(_UUID_MAX if wanted.to_ms is None else floor_id(wanted.to_ms), after or _UUID_MAX)
         whose = (wanted.key_id, wanted.user_id)
         stop: UUID | None = None
         async with self._turns, transaction(self._pg, readonly=True) as db:
@@ -110,7 +110,7 @@ class UsageList:
         return Batch([booked_line(row) for row in rows], rows[-1]["id"] if len(rows) == rows_max else stop)
 
 
-def _floor(ms: int) -> UUID:
+def floor_id(ms: int) -> UUID:
     """The lowest UUIDv7 of a moment."""
     return UUID(int=min(ms, MS_MAX) << _MS_SHIFT)
 

@@ -1,10 +1,11 @@
 -- How much there is to check.
 -- Returns one row: calls, unadmitted (forwarded without an admission), late, misbooked (a late end whose parts do not
--- add up), transactions, wallets, spans, dead (events that were not charged).
+-- add up), transactions, wallets, spans, corrections, dead (events that were not charged).
 SELECT u.*,
     (SELECT count(*) FROM ledger_transactions) AS transactions,
     (SELECT count(*) FROM wallets) AS wallets,
     (SELECT count(*) FROM window_spans) AS spans,
+    (SELECT count(*) FROM corrections) AS corrections,
     (SELECT count(*) FROM dead_events WHERE NOT charged) AS dead
 FROM (
     SELECT count(*) AS calls,

@@ -1,0 +1,142 @@
+"""What a call costs by another price than the one it was charged by, from the counts that its usage row holds.
+
+Owns which calls can be costed anew: those whose counts, by the price that they were charged by, give exactly what
+they were charged, and that hold all that the other price counts. Every other call is left as it is, with the reason.
+Knows no ledger. A row does not hold tokens of images, seconds of audio, or how the shares of other models divide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from rabbitgw.billing.prices import SECONDS, Price, PriceBook, charge
+from rabbitgw.billing.usage import Usage
+from rabbitgw.billing.usage_rows import EXPIRED
+from rabbitgw.money import AMOUNT_NANOS_MAX
+
+NO_COUNTS: Final = "no_counts"
+COUNTS_DIFFER: Final = "counts_differ"
+NOT_PRICED: Final = "not_priced"
+IMAGES_NOT_KEPT: Final = "images_not_kept"
+SECONDS_NOT_KEPT: Final = "seconds_not_kept"
+SHARES_NOT_KEPT: Final = "shares_not_kept"
+TOO_LARGE: Final = "too_large"
+REASONS: Final = {
+    NO_COUNTS: "it expired and was charged by what was delivered: there are no counts",
+    COUNTS_DIFFER: "its counts, by the wrong price, do not give what it was charged",
+    NOT_PRICED: "the right price does not hold all that it used",
+    IMAGES_NOT_KEPT: "the right price has rates for images, and tokens of images are not kept apart",
+    SECONDS_NOT_KEPT: "the right price is by the second, and seconds are not kept",
+    SHARES_NOT_KEPT: "other models served inside it, and what they shared of cache, reasoning and audio is not kept",
+    TOO_LARGE: "it would cost more than a wallet can hold",
+}
+_IMAGE_RATES: Final = (
+    ("image_input", "input"),
+    ("cached_image_input", "cached_input"),
+    ("image_output", "output"),
+)
+
+
+class Change(NamedTuple):
+    """One call costed anew. `number`: which of its corrections this would be, from 1."""
+
+    usage_id: UUID
+    number: int
+    account_id: int
+    old_nanos: int
+    new_nanos: int
+
+    @property
+    def difference_nanos(self) -> int:
+        """Above zero: the call costs more."""
+        return self.new_nanos - self.old_nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Repricing:
+    """From the wrong price to the right one. The books say what shares of other models cost by each."""
+
+    wrong: Price
+    right: Price
+    wrong_book: PriceBook
+    right_book: PriceBook
+
+    @classmethod
+    def between(cls, wrong: Price, right: Price, book: PriceBook) -> Repricing:
+        others = [
+            price
+            for price in book.prices()
+            if price.currency == wrong.currency and price.pattern not in (wrong.pattern, right.pattern)
+        ]
+        return cls(wrong, right, PriceBook([*others, wrong]), PriceBook([*others, right]))
+
+    def recost(self, row: Mapping[str, Any]) -> Change | str:
+        """The change of a row of sql/rerates/calls.sql, or the reason why its cost cannot be told anew."""
+        if row["status"] == EXPIRED:
+            return NO_COUNTS
+        usage = usage_of(row)
+        if usage.per_model and _hides_shares(usage):
+            return SHARES_NOT_KEPT
+        if charge(self.wrong, usage, self.wrong_book).cost_nanos != row["nanos"]:
+            return COUNTS_DIFFER
+        missing = self._not_kept(usage)
+        if missing is not None:
+            return missing
+        cost_nanos, unpriced = charge(self.right, usage, self.right_book)
+        if unpriced:
+            return NOT_PRICED
+        if cost_nanos > AMOUNT_NANOS_MAX:
+            return TOO_LARGE
+        return Change(row["id"], row["corrections"] + 1, row["account_id"], row["nanos"], cost_nanos)
+
+    def _not_kept(self, usage: Usage) -> str | None:
+        """What the right price counts and the row does not say.
+
+        Where the wrong price too had other rates for images, images would have shown in what was charged.
+        """
+        rates, _ = self.right.rates(usage.service_tier, usage.input_tokens)
+        before, _ = self.wrong.rates(usage.service_tier, usage.input_tokens)
+        textless = not usage.input_tokens and not usage.output_tokens
+        if SECONDS in self.right.units and (textless or rates.missing >= {"input", "output"}):
+            return SECONDS_NOT_KEPT
+        for image, text in _IMAGE_RATES:
+            told_apart = getattr(before, image) != getattr(before, text)
+            if getattr(rates, image) != getattr(rates, text) and not told_apart:
+                return IMAGES_NOT_KEPT
+        return None
+
+
+def usage_of(row: Mapping[str, Any]) -> Usage:
+    """What a call used, as far as its row says it."""
+    shares = orjson.loads(row["per_model"]) if row["per_model"] else ()
+    return Usage(
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        cached_input_tokens=row["cached_input_tokens"],
+        cache_write_5m_tokens=row["cache_write_tokens"] - row["cache_write_1h_tokens"],
+        cache_write_1h_tokens=row["cache_write_1h_tokens"],
+        reasoning_tokens=row["reasoning_tokens"],
+        audio_input_tokens=row["audio_input_tokens"],
+        audio_output_tokens=row["audio_output_tokens"],
+        service_tier=row["service_tier"],
+        server_tools=orjson.loads(row["tools"]) if row["tools"] else {},
+        per_model=tuple(
+            (share["m"], Usage(input_tokens=share["in"], output_tokens=share["out"])) for share in shares
+        ),
+    )
+
+
+def _hides_shares(usage: Usage) -> bool:
+    """Of the shares, only input and output as a whole are kept."""
+    return bool(
+        usage.cached_input_tokens
+        or usage.cache_write_tokens
+        or usage.reasoning_tokens
+        or usage.audio_input_tokens
+        or usage.audio_output_tokens
+    )
