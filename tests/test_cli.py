@@ -270,3 +270,40 @@ def test_the_module_runs_as_a_program() -> None:
         [sys.executable, "-m", "rabbitgw", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("rabbitgw ")
+
+
+def test_a_wrong_price_is_corrected_by_one_command(shell: Shell, dsn: str, redis_url: str) -> None:
+    from rabbitgw.stores import open_postgres, open_redis
+    from tests.billing.rerated import HOUR_MS, Till, sell
+    from tests.books import Shop, drain
+
+    async def trade() -> int:
+        pg, link = await open_postgres(dsn), await open_redis(redis_url)
+        await sell(pg)
+        till = Till(await Shop.open(pg, link))
+        customer = await till.shop.customer(300_000)
+        await till.call(customer)
+        await till.call(customer, 139_999)
+        await drain(pg, link)
+        await link.close()
+        await pg.close()
+        return till.began_ms
+
+    ends_ms = asyncio.run(trade())
+    wrong = ("rerate", "--price-version", "3", "--from", str(ends_ms - HOUR_MS), "--to", str(ends_ms))
+    dry = shell.run(*wrong, "--to-version", "5")
+    assert "1 calls of 1 accounts would be corrected from price version 3 to version 5" in dry
+    assert "0.000140000 USD become 0.000280000 USD" in dry
+    assert "1 calls are left as they are: its counts" in shell.stderr
+    assert "1 wallets would go below zero" in shell.stderr
+    assert "nothing was written" in shell.stderr
+    rates = ("--input", "0.5", "--output", "3")
+    assert "no longer in effect" in shell.refused(*wrong, *rates)
+    assert "--apply needs one" in shell.refused(*wrong, "--to-version", "5", "--apply")
+    assert "without --apply" in shell.refused(*wrong, "--to-version", "5", "--idempotency-key", "k")
+    assert "from: must be a time with its zone" in shell.refused(*wrong, "--from", "2026-11-01")
+    run = (*wrong, "--to-version", "5", "--apply", "--idempotency-key", "k", "--allow-overdraft")
+    for _ in range(2):
+        assert shell.json(*run)["difference_nanos"] == 140_000
+    assert shell.json("wallets", "show", "1")["wallets"][0]["balance_nanos"] == -119_999
+    assert shell.json("audit")["ok"] is True

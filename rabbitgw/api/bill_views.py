@@ -83,14 +83,16 @@ class BookedLine(View):
     per_model: list[ModelShare] = Field(
         default_factory=list, description="shares of other models that served inside the call; only then"
     )
-    corrections: list[CorrectionView] = Field(
-        default_factory=list, description="in their order; only if there are any, and in no list"
-    )
     corrected_nanos: Nanos = Field(
-        default=0,
-        description="what the call costs with its corrections; only if there are any, and in no list",
+        default=0, description="what the call costs with its corrections; only if there are any"
     )
 
 
-class BillLine(RootModel[LineOfOpenCall | BookedLine]):
+class CorrectedLine(BookedLine):
+    """A call that was costed anew after it was charged."""
+
+    corrections: list[CorrectionView] = Field(description="in their order")
+
+
+class BillLine(RootModel[LineOfOpenCall | CorrectedLine | BookedLine]):
     """What one call used and cost."""

@@ -47,18 +47,14 @@ async def bill_line(
         row = await _awaited(pg, scripts, link, key, ours)
     if row is None:
         raise NotFound(f"no call {request_id!r} in this account; a call that is not booked yet has no line")
-    return {**booked_line(row), **await _corrected(pg, row["id"])}
-
-
-async def _corrected(pg: Pool, usage_id: uuid.UUID) -> dict[str, Any]:
-    """What re-ratings have made of the charge; of nearly every call nothing."""
-    async with connection(pg) as db:
-        corrections = await corrections_of(db, usage_id)
-    if not corrections:
-        return {}
-    for one in corrections:
-        one["corrected_at"] = _text(one["corrected_at"])
-    return {"corrections": corrections, "corrected_nanos": corrections[-1]["new_nanos"]}
+    line = booked_line(row)
+    if row["corrected_nanos"] is not None:
+        async with connection(pg) as db:
+            corrections = await corrections_of(db, row["id"])
+        for one in corrections:
+            one["corrected_at"] = _text(one["corrected_at"])
+        line |= {"corrections": corrections, "corrected_nanos": corrections[-1]["new_nanos"]}
+    return line
 
 
 async def _booked(
@@ -144,7 +140,7 @@ def booked_line(row: asyncpg.Record) -> dict[str, Any]:
         "first_byte_at": _text(row["first_byte_at"]),
         "finished_at": _text(row["finished_at"]),
     }
-    for name in ("upstream_model", "service_tier", "error_code"):
+    for name in ("upstream_model", "service_tier", "error_code", "corrected_nanos"):
         if row[name] is not None:
             line[name] = row[name]
     for name in ("tools", "per_model"):

@@ -29,7 +29,7 @@ from rabbitgw.billing.rerate_report import (
     accounts_of_rows,
     largest_of_rows,
 )
-from rabbitgw.billing.rerate_request import Rerate, check_span, repricing, stored
+from rabbitgw.billing.rerate_request import Rerate, check_scope, repricing, stored
 from rabbitgw.billing.wallets import KEY_CHARS_MAX
 from rabbitgw.errors import Conflict, RequestInvalid, StoreError
 from rabbitgw.stores import connection, transaction
@@ -71,7 +71,7 @@ async def dry_run(pg: Pool, asked: Rerate, *, calls_max: int = CALLS_MAX) -> Rer
 
     Raises: RequestInvalid, NotFound, PostgresUnavailable.
     """
-    check_span(asked)
+    check_scope(asked)
     change = await repricing(pg, asked)
     tally = await _look(pg, asked, change, calls_max)
     left_out = [] if asked.allow_overdraft else await _overdrawn(pg, change.wrong.currency, tally)
@@ -108,7 +108,7 @@ async def apply(
     Raises: RequestInvalid, NotFound, Conflict (another run is under way; the key was used for another request),
             PostgresUnavailable (the same request goes on where it was).
     """
-    check_span(asked)
+    check_scope(asked)
     if not 1 <= len(idempotency_key) <= KEY_CHARS_MAX or not idempotency_key.isprintable():
         raise RequestInvalid(
             f"idempotency_key: 1 to {KEY_CHARS_MAX} printable characters", field="idempotency_key"

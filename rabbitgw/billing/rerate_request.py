@@ -16,7 +16,7 @@ import orjson
 from rabbitgw import clock
 from rabbitgw.billing.accounts import get_account
 from rabbitgw.billing.price_book import load_book, load_version, set_price
-from rabbitgw.billing.price_terms import LIMITS, checked_pattern, price_from_fields, terms_json
+from rabbitgw.billing.price_terms import LIMITS, PATTERN_LENGTH_MAX, price_from_fields, terms_json
 from rabbitgw.billing.prices import Price
 from rabbitgw.billing.recosting import Repricing
 from rabbitgw.billing.usage_list import floor_id
@@ -59,8 +59,10 @@ class Rerate:
         return hashlib.sha256(orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def check_span(asked: Rerate) -> None:
+def check_scope(asked: Rerate) -> None:
     """Raises: RequestInvalid."""
+    if asked.model is not None and not 1 <= len(asked.model) <= PATTERN_LENGTH_MAX:
+        raise RequestInvalid(f"model: 1 to {PATTERN_LENGTH_MAX} characters", field="model")
     if asked.from_ms < 1:
         raise RequestInvalid("from: must be a time since 1970", field="from")
     if asked.from_ms >= asked.to_ms:
@@ -78,8 +80,6 @@ async def repricing(pg: Pool, asked: Rerate, *, right_version: int | None = None
     Raises: NotFound, RequestInvalid naming the field, PostgresUnavailable.
     """
     wrong = await _version(pg, asked.price_version, "price_version")
-    if asked.model is not None:
-        checked_pattern(asked.model)
     if asked.account_id is not None:
         account = await get_account(pg, asked.account_id)
         if account.currency != wrong.currency:

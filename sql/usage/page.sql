@@ -4,12 +4,15 @@
 -- $4 key_id bigint or null   $5 user_id bigint or null   $6 caller_request_id text or null
 -- $7 model text or null   $8 model_like text or null   $9 status text or null   $10 dialect text or null
 -- $11 rows_max integer
--- Returns the columns of a bill line: zero or more rows.
+-- Returns the columns of a bill line, corrected_nanos null where there is no correction: zero or more rows.
 SELECT
     id, account_id, key_id, user_id, caller_request_id, model, dialect, status, usage_source, input_tokens,
     cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
     audio_input_tokens, audio_output_tokens, currency, charge_nanos, price_version, attempts, admitted_at,
-    first_byte_at, finished_at, upstream_model, service_tier, error_code, tools, per_model
+    first_byte_at, finished_at, upstream_model, service_tier, error_code, tools, per_model,
+    (
+        SELECT new_nanos FROM corrections AS c WHERE c.usage_id = usage.id ORDER BY number DESC LIMIT 1
+    ) AS corrected_nanos
 FROM usage
 WHERE ($1::bigint IS NULL OR account_id = $1)
     AND id < $2 AND id >= $3

@@ -176,6 +176,7 @@ class Asks:
             "list_wallets": lambda: get("wallets", account_id=str(self.account_id)),
             "own_wallets": lambda: self.as_caller("/v1/wallets"),
             "list_usage": lambda: self.as_caller("/v1/usage"),
+            "rerate": self.rerate,
             "revoke_key": lambda: post(f"keys/{self.key_id}/revoke"),
             "metrics": lambda: self.as_operator("/metrics"),
             "metrics_prometheus": lambda: self.as_operator("/metrics/prometheus"),
@@ -235,6 +236,13 @@ class Asks:
             "amount_nanos": 1,
             "idempotency_key": clock.new_id(),
         }
+
+    async def rerate(self) -> None:
+        """From the price that `set_price` made to another."""
+        version = (await self.operator.get("prices"))["prices"][0]["price_version"]
+        right = {"input_nanos_per_mtok": 1, "tiers": {"flex": {"input_nanos_per_mtok": 1}}}
+        span = {"from": "2025-01-01T00:00:00Z", "to": "2025-01-02T00:00:00Z"}
+        await self.operator.post("rerate", {"price_version": version, "price": right, **span})
 
     async def as_caller(self, path: str) -> None:
         await self._get(path, self.secret)
