@@ -69,7 +69,7 @@ async def test_a_correction_without_its_entries_is_a_breach(till: Till, owner: a
     assert set(await found(till)) == {3, 5}
 
 
-async def test_corrections_are_append_only(till: Till) -> None:
+async def test_corrections_are_append_only(till: Till, owner: asyncpg.Connection) -> None:
     await corrected(till)
     for statement in (
         "UPDATE corrections SET new_nanos = 0",
@@ -78,3 +78,5 @@ async def test_corrections_are_append_only(till: Till) -> None:
     ):
         with pytest.raises(asyncpg.PostgresError, match=r"append only|permission denied"):
             await till.shop.pg.execute(statement)
+    await owner.execute("ALTER TABLE corrections DISABLE TRIGGER refuse_change")
+    assert await found(till) == {4: "corrections: the trigger refuse_change is missing or off"}
