@@ -18,7 +18,7 @@ from uuid import UUID
 import orjson
 
 from rabbitgw import statements, telemetry
-from rabbitgw.billing.corrections import Booked, book_corrections, overdraws
+from rabbitgw.billing.corrections import Booked, Told, book_corrections, overdraws
 from rabbitgw.billing.recosting import Change, Repricing
 from rabbitgw.billing.rerate_report import (
     ACCOUNTS_SHOWN,
@@ -117,13 +117,16 @@ async def apply(
         if not await db.fetchval(statements.rerates.try_lock):
             raise Conflict("another re-rating is under way: wait for its end, and send this again")
         run, change = await _found_or_begun(pg, db, asked, idempotency_key, calls_max)
+        told: set[Told] = set()
         batches = 0
         while not run.finished and (batches_max is None or batches < batches_max):
             async with db.transaction():
                 booked = await _book_next(db, run, asked, change)
-            await _tell_redis(credits, change.wrong.currency, booked)
+            told.update(booked.told)
             batches += 1
-        return await _report(db, run, change)
+        report = await _report(db, run, change)
+    await _tell_redis(credits, change.wrong.currency, sorted(told))
+    return report
 
 
 async def _found_or_begun(
@@ -173,9 +176,10 @@ async def _book_next(db: PoolConnection, run: _Run, asked: Rerate, change: Repri
     return booked
 
 
-async def _tell_redis(credits: Credits, currency: str, booked: Booked) -> None:
+async def _tell_redis(credits: Credits, currency: str, told: Sequence[Told]) -> None:
+    """At the end, once per wallet: the worker that sends credits tells Redis within a second of each batch anyway."""
     try:
-        for account_id, partition in booked.told:
+        for account_id, partition in told:
             await credits.apply(account_id, currency, partition)
     except StoreError as error:
         # It is booked: the credits worker brings it to Redis when Redis is back.
