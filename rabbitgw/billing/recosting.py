@@ -14,6 +14,7 @@ from uuid import UUID
 
 import orjson
 
+from rabbitgw.billing.price_book import completed
 from rabbitgw.billing.prices import SECONDS, Price, PriceBook, charge
 from rabbitgw.billing.usage import Usage
 from rabbitgw.billing.usage_rows import EXPIRED
@@ -59,12 +60,16 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Repricing:
-    """From the wrong price to the right one. The books say what shares of other models cost by each."""
+    """From the wrong price to the right one. The books say what shares of other models cost by each.
+
+    Prices of plans take part too: what their rules do not say is the list's, as it is now.
+    """
 
     wrong: Price
     right: Price
     wrong_book: PriceBook
     right_book: PriceBook
+    book: PriceBook
 
     @classmethod
     def between(cls, wrong: Price, right: Price, book: PriceBook) -> Repricing:
@@ -73,7 +78,10 @@ class Repricing:
             for price in book.prices()
             if price.currency == wrong.currency and price.pattern not in (wrong.pattern, right.pattern)
         ]
-        return cls(wrong, right, PriceBook([*others, wrong]), PriceBook([*others, right]))
+        wrong_book, right_book = (
+            PriceBook([*others, price]) if price.plan_id is None else book for price in (wrong, right)
+        )
+        return cls(wrong, right, wrong_book, right_book, book)
 
     def recost(self, row: Mapping[str, Any]) -> Change | str:
         """The change of a row of sql/rerates/calls.sql, or the reason why its cost cannot be told anew."""
@@ -82,33 +90,40 @@ class Repricing:
         usage = usage_of(row)
         if usage.per_model and _hides_shares(usage):
             return SHARES_NOT_KEPT
-        if charge(self.wrong, usage, self.wrong_book).cost_nanos != row["nanos"]:
+        wrong, right = (self._whole(price, row["model"]) for price in (self.wrong, self.right))
+        if charge(wrong, usage, self.wrong_book).cost_nanos != row["nanos"]:
             return COUNTS_DIFFER
-        missing = self._not_kept(usage)
+        missing = _not_kept(wrong, right, usage)
         if missing is not None:
             return missing
-        cost_nanos, unpriced = charge(self.right, usage, self.right_book)
+        cost_nanos, unpriced = charge(right, usage, self.right_book)
         if unpriced:
             return NOT_PRICED
         if cost_nanos > AMOUNT_NANOS_MAX:
             return TOO_LARGE
         return Change(row["id"], row["corrections"] + 1, row["account_id"], row["nanos"], cost_nanos)
 
-    def _not_kept(self, usage: Usage) -> str | None:
-        """What the right price counts and the row does not say.
+    def _whole(self, price: Price, model: str | None) -> Price:
+        if price.plan_id is None or model is None:
+            return price
+        return completed(price, self.book.match(model, price.currency))
 
-        Where the wrong price too had other rates for images, images would have shown in what was charged.
-        """
-        rates, _ = self.right.rates(usage.service_tier, usage.input_tokens)
-        before, _ = self.wrong.rates(usage.service_tier, usage.input_tokens)
-        textless = not usage.input_tokens and not usage.output_tokens
-        if SECONDS in self.right.units and (textless or rates.missing >= {"input", "output"}):
-            return SECONDS_NOT_KEPT
-        for image, text in _IMAGE_RATES:
-            told_apart = getattr(before, image) != getattr(before, text)
-            if getattr(rates, image) != getattr(rates, text) and not told_apart:
-                return IMAGES_NOT_KEPT
-        return None
+
+def _not_kept(wrong: Price, right: Price, usage: Usage) -> str | None:
+    """What the right price counts and a row does not say.
+
+    Where the wrong price too had other rates for images, images would have shown in what was charged.
+    """
+    rates, _ = right.rates(usage.service_tier, usage.input_tokens)
+    before, _ = wrong.rates(usage.service_tier, usage.input_tokens)
+    textless = not usage.input_tokens and not usage.output_tokens
+    if SECONDS in right.units and (textless or rates.missing >= {"input", "output"}):
+        return SECONDS_NOT_KEPT
+    for image, text in _IMAGE_RATES:
+        told_apart = getattr(before, image) != getattr(before, text)
+        if getattr(rates, image) != getattr(rates, text) and not told_apart:
+            return IMAGES_NOT_KEPT
+    return None
 
 
 def usage_of(row: Mapping[str, Any]) -> Usage:

@@ -128,6 +128,12 @@ async def _given(pg: Pool, fields: Mapping[str, Any], wrong: Price) -> Price:
 
     It will be what is sold, so it can only take the place of the wrong one. Limits and kind stay where none is given.
     """
+    if wrong.plan_id is not None:
+        raise RequestInvalid(
+            f"price: version {wrong.version} is of plan {wrong.plan_id}: change its rule, and name that version as "
+            "to_version",
+            field="price",
+        )
     given = price_from_fields({**fields, "pattern": wrong.pattern, "currency": wrong.currency})
     kept = {name: getattr(wrong, name) for name in (*LIMITS, "mode") if name not in fields}
     reasons = given.reasons if "reasons" in fields else given.reasons or wrong.reasons

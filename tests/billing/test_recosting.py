@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -101,6 +102,17 @@ def test_a_call_is_costed_anew_from_its_row_or_the_reason_is_told(case: str) -> 
         assert found == Change(CALL, 1, 1, called["nanos"], expected)
     else:
         assert found == expected
+
+
+def test_a_plan_s_price_has_the_list_s_tools_and_its_own_minimum() -> None:
+    listed = price(**PLAIN, unit_nanos={"web_search_requests": 10})
+    wrong, right = (
+        replace(price(input=rate, output=1), plan_id=5, min_charge_nanos=least)
+        for rate, least in ((1, 0), (2, 500))
+    )
+    change = Repricing.between(wrong, right, PriceBook([listed]))
+    called = row(130, tools='{"web_search_requests": 2}', **TEXT)
+    assert change.recost(called) == Change(CALL, 1, 1, 130, 500)
 
 
 def test_the_next_correction_of_a_call_has_the_next_number() -> None:
