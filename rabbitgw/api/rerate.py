@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field, StrictBool, StrictStr
 
 from rabbitgw import telemetry
 from rabbitgw.api.deps import SideDeps
-from rabbitgw.api.forms import Form, Id, Nothing
+from rabbitgw.api.forms import Form, Id, ModelPattern, Nothing, told_text
 from rabbitgw.api.price_fields import Terms
 from rabbitgw.api.route import Asked, Auth, Route
 from rabbitgw.api.usage_list import QueryMoment
@@ -16,6 +16,7 @@ from rabbitgw.api.views import Nanos, View
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.rerate import apply, dry_run
 from rabbitgw.billing.rerate_request import Rerate
+from rabbitgw.billing.wallets import KEY_CHARS_MAX
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 
 CALLS_MAX: Final = 1_000_000  # one answer looks at no more; the command has a larger limit
@@ -42,11 +43,11 @@ class RerateForm(Form):
     )
     to: QueryMoment = Field(description="calls that came in before; not in the future")
     account_id: Id | None = Field(default=None, description="only calls of this account")
-    model: StrictStr | None = Field(
+    model: ModelPattern | None = Field(
         default=None, description="only calls of this model, or of this pattern (fnmatch)"
     )
     dry_run: StrictBool = Field(default=True, description="true: say what would change, and write nothing")
-    idempotency_key: StrictStr | None = Field(
+    idempotency_key: Annotated[StrictStr, told_text(KEY_CHARS_MAX)] | None = Field(
         default=None,
         description="of a run that is no dry one: the same request with the same key goes on with it",
     )
