@@ -225,11 +225,103 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION usage_fold(rows_max bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    folded bigint;
+BEGIN
+    WITH gone AS (
+        DELETE FROM usage_deltas
+        WHERE ctid = ANY (ARRAY(SELECT ctid FROM usage_deltas LIMIT rows_max))
+        RETURNING *
+    ),
+    quarters AS (
+        SELECT account_id, quarter, currency, model, key_id, user_id, team_id,
+            sum(calls) AS calls, sum(released_calls) AS released_calls, sum(input_tokens) AS input_tokens,
+            sum(cached_input_tokens) AS cached_input_tokens, sum(cache_write_tokens) AS cache_write_tokens,
+            sum(cache_write_1h_tokens) AS cache_write_1h_tokens, sum(output_tokens) AS output_tokens,
+            sum(reasoning_tokens) AS reasoning_tokens, sum(audio_input_tokens) AS audio_input_tokens,
+            sum(audio_output_tokens) AS audio_output_tokens, sum(charge_nanos) AS charge_nanos
+        FROM gone
+        GROUP BY account_id, quarter, currency, model, key_id, user_id, team_id
+    ),
+    added AS (
+        INSERT INTO usage_rollups AS r
+        SELECT CASE WHEN s.scope > 0 THEN q.account_id ELSE 0 END, s.scope, g.grain, q.quarter - q.quarter % g.grain,
+            q.currency, q.model,
+            CASE WHEN s.scope = 2 THEN q.key_id ELSE 0 END,
+            CASE WHEN s.scope = 2 THEN q.user_id ELSE 0 END,
+            CASE WHEN s.scope = 2 THEN q.team_id ELSE 0 END,
+            sum(q.calls), sum(q.released_calls), sum(q.input_tokens), sum(q.cached_input_tokens),
+            sum(q.cache_write_tokens), sum(q.cache_write_1h_tokens), sum(q.output_tokens), sum(q.reasoning_tokens),
+            sum(q.audio_input_tokens), sum(q.audio_output_tokens), sum(q.charge_nanos)
+        FROM quarters AS q
+        CROSS JOIN unnest('{0,1,2}'::smallint[]) AS s (scope)
+        CROSS JOIN unnest('{1,32}'::smallint[]) AS g (grain)
+        GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+        ON CONFLICT (account_id, scope, grain, quarter, currency, model, key_id, user_id, team_id) DO UPDATE SET
+            calls = r.calls + EXCLUDED.calls,
+            released_calls = r.released_calls + EXCLUDED.released_calls,
+            input_tokens = r.input_tokens + EXCLUDED.input_tokens,
+            cached_input_tokens = r.cached_input_tokens + EXCLUDED.cached_input_tokens,
+            cache_write_tokens = r.cache_write_tokens + EXCLUDED.cache_write_tokens,
+            cache_write_1h_tokens = r.cache_write_1h_tokens + EXCLUDED.cache_write_1h_tokens,
+            output_tokens = r.output_tokens + EXCLUDED.output_tokens,
+            reasoning_tokens = r.reasoning_tokens + EXCLUDED.reasoning_tokens,
+            audio_input_tokens = r.audio_input_tokens + EXCLUDED.audio_input_tokens,
+            audio_output_tokens = r.audio_output_tokens + EXCLUDED.audio_output_tokens,
+            charge_nanos = r.charge_nanos + EXCLUDED.charge_nanos
+    )
+    SELECT count(*) INTO folded FROM gone;
+    RETURN folded;
+END
+$$;
+
+COMMENT ON FUNCTION usage_fold(rows_max bigint) IS 'Adds up to so many usage_deltas into usage_rollups and deletes them; returns how many. One caller at a time.';
+
+CREATE FUNCTION usage_write_deltas() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    -- A call that was given back is counted as one, and nothing that it used.
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO usage_deltas
+        SELECT account_id, uuid7_quarter(id), currency, coalesce(model, ''), coalesce(key_id, 0), coalesce(user_id, 0),
+            coalesce(team_id, 0), c.counted, (1 - c.counted), input_tokens * c.counted,
+            cached_input_tokens * c.counted, cache_write_tokens * c.counted,
+            cache_write_1h_tokens * c.counted, output_tokens * c.counted, reasoning_tokens * c.counted,
+            audio_input_tokens * c.counted, audio_output_tokens * c.counted, charge_nanos
+        FROM new_rows
+        CROSS JOIN LATERAL (SELECT (status <> 'released')::integer AS counted) AS c;
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+        INSERT INTO usage_deltas
+        SELECT account_id, uuid7_quarter(id), currency, coalesce(model, ''), coalesce(key_id, 0), coalesce(user_id, 0),
+            coalesce(team_id, 0), -c.counted, -(1 - c.counted), -input_tokens * c.counted,
+            -cached_input_tokens * c.counted, -cache_write_tokens * c.counted,
+            -cache_write_1h_tokens * c.counted, -output_tokens * c.counted, -reasoning_tokens * c.counted,
+            -audio_input_tokens * c.counted, -audio_output_tokens * c.counted, -charge_nanos
+        FROM old_rows
+        CROSS JOIN LATERAL (SELECT (status <> 'released')::integer AS counted) AS c;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION usage_write_deltas() IS 'Leaves what a statement changed in usage, for usage_fold to add up.';
+
 CREATE FUNCTION uuid7_floor(at timestamp with time zone) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ((lpad(to_hex((floor((EXTRACT(epoch FROM at) * (1000)::numeric)))::bigint), 12, '0'::text) || repeat('0'::text, 20)))::uuid;
 
 COMMENT ON FUNCTION uuid7_floor(at timestamp with time zone) IS 'The lowest UUIDv7 of a moment: bounds of usage partitions.';
+
+CREATE FUNCTION uuid7_quarter(id uuid) RETURNS integer
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ((((('x'::text || encode(SUBSTRING(uuid_send(id) FROM 1 FOR 6), 'hex'::text)))::bit(48))::bigint / 900000))::integer;
+
+COMMENT ON FUNCTION uuid7_quarter(id uuid) IS 'The quarter hour of a UUIDv7: how many have gone by since 1970, in UTC.';
 
 CREATE TABLE accounts (
     id bigint NOT NULL,
@@ -903,6 +995,66 @@ CREATE TABLE usage_default (
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 );
 
+CREATE TABLE usage_deltas (
+    account_id bigint NOT NULL,
+    quarter integer NOT NULL,
+    currency text NOT NULL,
+    model text NOT NULL,
+    key_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    team_id bigint NOT NULL,
+    calls integer NOT NULL,
+    released_calls integer NOT NULL,
+    input_tokens bigint NOT NULL,
+    cached_input_tokens bigint NOT NULL,
+    cache_write_tokens bigint NOT NULL,
+    cache_write_1h_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    reasoning_tokens bigint NOT NULL,
+    audio_input_tokens bigint NOT NULL,
+    audio_output_tokens bigint NOT NULL,
+    charge_nanos bigint NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='50000', autovacuum_vacuum_cost_delay='0');
+
+COMMENT ON TABLE usage_deltas IS 'Changes of usage that usage_rollups does not have yet; negative where a late end replaced an expiry.';
+
+COMMENT ON COLUMN usage_deltas.model IS 'Empty where usage names none; a key, user or team is then 0.';
+
+CREATE TABLE usage_rollups (
+    account_id bigint NOT NULL,
+    scope smallint NOT NULL,
+    grain smallint NOT NULL,
+    quarter integer NOT NULL,
+    currency text NOT NULL,
+    model text NOT NULL,
+    key_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    team_id bigint NOT NULL,
+    calls bigint NOT NULL,
+    released_calls bigint NOT NULL,
+    input_tokens numeric NOT NULL,
+    cached_input_tokens numeric NOT NULL,
+    cache_write_tokens numeric NOT NULL,
+    cache_write_1h_tokens numeric NOT NULL,
+    output_tokens numeric NOT NULL,
+    reasoning_tokens numeric NOT NULL,
+    audio_input_tokens numeric NOT NULL,
+    audio_output_tokens numeric NOT NULL,
+    charge_nanos numeric NOT NULL,
+    CONSTRAINT usage_rollups_grain_check CHECK ((grain = ANY (ARRAY[1, 32]))),
+    CONSTRAINT usage_rollups_scope_check CHECK (((scope >= 0) AND (scope <= 2)))
+)
+WITH (fillfactor='80');
+
+COMMENT ON TABLE usage_rollups IS 'Sums of usage, each call in six rows: three scopes by two grains.';
+
+COMMENT ON COLUMN usage_rollups.scope IS '0: all accounts (account_id 0), by model; 1: an account, by model; 2: by model, key, user and team.';
+
+COMMENT ON COLUMN usage_rollups.grain IS 'Quarter hours in the row: 1, or 32, which is a third of a day in UTC.';
+
+COMMENT ON COLUMN usage_rollups.quarter IS 'The first of them, counted from 1970 in UTC.';
+
 ALTER TABLE users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME users_id_seq
     START WITH 1
@@ -1042,6 +1194,9 @@ ALTER TABLE ONLY usage
 ALTER TABLE ONLY usage_default
     ADD CONSTRAINT usage_default_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY usage_rollups
+    ADD CONSTRAINT usage_rollups_pkey PRIMARY KEY (account_id, scope, grain, quarter, currency, model, key_id, user_id, team_id);
+
 ALTER TABLE ONLY users
     ADD CONSTRAINT users_of_account UNIQUE (account_id, id);
 
@@ -1129,6 +1284,12 @@ CREATE INDEX usage_user ON ONLY usage USING btree (user_id, id DESC) WHERE (user
 
 CREATE INDEX usage_default_user_id_id_idx ON usage_default USING btree (user_id, id DESC) WHERE (user_id IS NOT NULL);
 
+CREATE INDEX usage_rollups_key ON usage_rollups USING btree (key_id, grain, quarter) WHERE ((scope = 2) AND (key_id > 0));
+
+CREATE INDEX usage_rollups_team ON usage_rollups USING btree (team_id, grain, quarter) WHERE ((scope = 2) AND (team_id > 0));
+
+CREATE INDEX usage_rollups_user ON usage_rollups USING btree (user_id, grain, quarter) WHERE ((scope = 2) AND (user_id > 0));
+
 CREATE UNIQUE INDEX users_email ON users USING btree (account_id, lower(email)) WHERE (email IS NOT NULL);
 
 CREATE UNIQUE INDEX users_external_id ON users USING btree (account_id, external_id) WHERE (external_id IS NOT NULL);
@@ -1136,6 +1297,8 @@ CREATE UNIQUE INDEX users_external_id ON users USING btree (account_id, external
 CREATE INDEX users_team ON users USING btree (team_id) WHERE (team_id IS NOT NULL);
 
 CREATE INDEX wallet_credits_unapplied ON wallet_credits USING btree (account_id, currency, seq) WHERE (applied_at IS NULL);
+
+CREATE INDEX wallets_below_zero ON wallets USING btree (account_id, currency) WHERE ((worst_nanos < 0) OR (balance_nanos < 0));
 
 CREATE INDEX windows_account ON windows USING btree (account_id);
 
@@ -1196,6 +1359,12 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_entries_default FOR EAC
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_transactions FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change();
 
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_transactions_default FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change();
+
+CREATE TRIGGER write_deltas_of_delete AFTER DELETE ON usage REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION usage_write_deltas();
+
+CREATE TRIGGER write_deltas_of_insert AFTER INSERT ON usage REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION usage_write_deltas();
+
+CREATE TRIGGER write_deltas_of_update AFTER UPDATE ON usage REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION usage_write_deltas();
 
 ALTER TABLE ONLY api_keys
     ADD CONSTRAINT api_keys_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
@@ -1280,6 +1449,9 @@ REVOKE ALL ON FUNCTION books_guard_partition(partition_name text, parent text) F
 
 REVOKE ALL ON FUNCTION books_partitions_ahead(months integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION books_partitions_ahead(months integer) TO rabbitgw_app;
+
+REVOKE ALL ON FUNCTION usage_fold(rows_max bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION usage_fold(rows_max bigint) TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE accounts TO rabbitgw_app;
 
@@ -1404,6 +1576,10 @@ GRANT SELECT,INSERT ON TABLE teams TO rabbitgw_app;
 GRANT UPDATE(name) ON TABLE teams TO rabbitgw_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE usage TO rabbitgw_app;
+
+GRANT SELECT,INSERT,DELETE ON TABLE usage_deltas TO rabbitgw_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE usage_rollups TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE wallet_credits TO rabbitgw_app;
 

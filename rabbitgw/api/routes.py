@@ -13,6 +13,7 @@ from rabbitgw.api.health import HealthRoutes
 from rabbitgw.api.metrics import MetricsRoutes
 from rabbitgw.api.openapi import PAGE_PATH, OpenApi
 from rabbitgw.api.plans import PlanRoutes
+from rabbitgw.api.reports import ReportRoutes
 from rabbitgw.api.rerate import RerateRoute
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.teams import TeamRoutes
@@ -37,6 +38,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *WindowRoutes(deps).routes(),
         UsageRoute(deps).route(),
         RerateRoute(deps).route(),
+        *ReportRoutes(deps).routes(),
         *CallerRoutes(deps).routes(),
         *HealthRoutes(deps).routes(),
         *MetricsRoutes(deps).routes(),

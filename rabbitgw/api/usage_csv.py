@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
@@ -28,23 +29,25 @@ COLUMNS: Final = (
 )  # fmt: skip
 # Also in the wide form of East Asian scripts, which some programs take for the plain one.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# A negative amount as it is written here: a number, which no program takes for a formula.
+_AMOUNT: Final = re.compile(r"-[0-9]+\.[0-9]{9}")
 
 Lines = Sequence[dict[str, Any]]
 
 
-def header_row() -> bytes:
-    return _written([COLUMNS])
+def header_row(columns: Sequence[str] = COLUMNS) -> bytes:
+    return _written([columns])
 
 
-def rows(lines: Lines) -> bytes:
-    """Bill lines as rows; what a line does not have is an empty cell."""
-    return _written([[cell(line.get(column)) for column in COLUMNS] for line in lines])
+def rows(lines: Lines, columns: Sequence[str] = COLUMNS) -> bytes:
+    """Lines as rows; what a line does not have is an empty cell."""
+    return _written([[cell(line.get(column)) for column in columns] for line in lines])
 
 
 def cell(value: Any) -> str | int | None:
     if isinstance(value, dict | list):
         value = orjson.dumps(value).decode()
-    if isinstance(value, str) and value.startswith(_FORMULA):
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _AMOUNT.fullmatch(value):
         return f"'{value}"
     return value  # type: ignore[no-any-return]
 
@@ -56,7 +59,13 @@ def _written(table: Sequence[Sequence[Any]]) -> bytes:
 
 
 async def send_csv(
-    request: web.Request, first: Lines, rest: AsyncIterator[Lines], stall_timeout_s: float
+    request: web.Request,
+    first: Lines,
+    rest: AsyncIterator[Lines],
+    stall_timeout_s: float,
+    *,
+    columns: Sequence[str] = COLUMNS,
+    filename: str = "usage.csv",
 ) -> web.StreamResponse:
     """Answer with these lines. Once the head is sent, a failure can only cut the connection.
 
@@ -65,7 +74,7 @@ async def send_csv(
     response = web.StreamResponse(
         headers={
             "content-type": f"{MEDIA}; charset=utf-8; header=present",
-            "content-disposition": 'attachment; filename="usage.csv"',
+            "content-disposition": f'attachment; filename="{filename}"',
         }
     )
     _, _, ids = request_ids(request)
@@ -73,9 +82,9 @@ async def send_csv(
     try:
         await response.prepare(request)
         if request.method != "HEAD":
-            await _send(response, header_row() + rows(first), stall_timeout_s)
+            await _send(response, header_row(columns) + rows(first, columns), stall_timeout_s)
             async for lines in rest:
-                await _send(response, rows(lines), stall_timeout_s)
+                await _send(response, rows(lines, columns), stall_timeout_s)
         await response.write_eof()
     except (ConnectionError, TimeoutError):
         _cut(request)  # the client left, or takes nothing

@@ -68,6 +68,12 @@ async def _usage(pg: PoolConnection, findings: Findings) -> None:
             f"account {row['account_id']}: its calls cost {int(row['charged_nanos'])} nanos of {row['currency']},"
             f" the ledger has {int(row['booked_nanos'])}"
         )
+    for row in await pg.fetch(statements.audit.rollups_against_usage, ROWS_MAX):
+        findings[3].breach(
+            f"account {row['account_id']}: its calls cost {int(row['expected_nanos'])} nanos of {row['currency']} in"
+            f" {int(row['expected_calls'])} usage rows, the rollups ({row['form']}) have {int(row['found_nanos'])} in"
+            f" {int(row['found_calls'])}"
+        )
 
 
 async def _corrections(pg: PoolConnection, findings: Findings) -> None:

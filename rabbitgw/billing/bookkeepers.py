@@ -16,6 +16,7 @@ from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.key_push import push_keys_once
 from rabbitgw.billing.loops import run_worker
 from rabbitgw.billing.partitions import Partitions
+from rabbitgw.billing.rollups import Rollups
 from rabbitgw.billing.sweeper import Sweeper
 from rabbitgw.errors import RequestInvalid
 from rabbitgw.redis_link import RedisLink
@@ -24,7 +25,7 @@ from rabbitgw.stores import Pool
 
 KEYS_PAUSE_S: Final = 1.0
 BACKLOG_PAUSE_S: Final = 2.0
-NAMES: Final = ("consumer", "credits", "keys", "sweeper", "partitions")
+NAMES: Final = ("consumer", "credits", "keys", "sweeper", "partitions", "rollups")
 
 
 class Bookkeepers:
@@ -71,6 +72,7 @@ class Bookkeepers:
             "keys": keys,
             "sweeper": Sweeper(pg, link).run,
             "partitions": Partitions(pg).run,
+            "rollups": Rollups(pg).run,
         }
         self._loops = [loops[name] for name in self.names]
 

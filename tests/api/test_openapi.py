@@ -256,7 +256,9 @@ class Asks:
 
 
 # Their 200 is asked for where it takes more to get one: the same check of every answer is on there.
-ELSEWHERE = {"usage_line": "test_usage.py"}
+ELSEWHERE = {"usage_line": "test_usage.py"} | dict.fromkeys(
+    (f"{name}_report" for name in ("daily", "summary", "period", "budget", "overdraft")), "test_reports.py"
+)
 
 
 async def test_every_route_answers_as_described(operator: Operator, described: Described) -> None:

@@ -62,6 +62,7 @@ BEYOND_SCHEMA = {
     ("POST /v1/admin/prices", "input"): "a price that is sold has at least one rate",
     ("POST /v1/admin/prices", "above"): "two thresholds of one tier at the same tokens",
     ("POST /v1/admin/rerate", "from"): "not before `to`",
+    ("POST /v1/admin/rerate", "idempotency_key"): "of a dry run",
     ("POST /v1/admin/wallets/credit", "currency"): "not the account's own",
     ("POST /v1/admin/wallets/credit", "amount_nanos"): "the balance would go beyond its limit",
     ("GET /v1/usage", "from"): "after `to`, or before 1970",

@@ -1,0 +1,65 @@
+-- What calls used and cost, summed from rollups and from the changes that are not in them yet, in one moment.
+-- Planned anew each time (session/plan_anew.sql): what is null or false is then no part of the plan.
+-- $1 account_id bigint (0: all accounts)   $2 scope smallint (as usage_rollups has it)
+-- $3 key_id bigint or null   $4 user_id bigint or null   $5 team_id bigint or null
+-- $6 bounds integer[]: quarter hours at which the spans begin, and the last one ends
+-- $7 split integer[]: the thirds of days that a bound cuts in two, of which quarter hours are read
+-- $8 by_span boolean   $9 by_model boolean   $10 by_key boolean   $11 by_user boolean   $12 by_team boolean
+-- $13 rows_max integer
+-- Returns span (1 for the first), currency, model, key_id, user_id, team_id, calls, released_calls, tokens by kind,
+-- charge_nanos: a row per group that has any; what is not grouped by is null.
+WITH parts AS (
+    SELECT quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
+        cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
+        audio_input_tokens, audio_output_tokens, charge_nanos
+    FROM usage_rollups
+    WHERE account_id = $1 AND scope = $2 AND grain = 32
+        AND quarter >= ($6::integer[])[1] AND quarter < ($6::integer[])[array_upper($6::integer[], 1)] AND quarter <> ALL ($7::integer[])
+        AND ($3::bigint IS NULL OR key_id = $3)
+        AND ($4::bigint IS NULL OR user_id = $4)
+        AND ($5::bigint IS NULL OR team_id = $5)
+    UNION ALL
+    SELECT r.quarter, r.currency, r.model, r.key_id, r.user_id, r.team_id, r.calls, r.released_calls, r.input_tokens,
+        r.cached_input_tokens, r.cache_write_tokens, r.cache_write_1h_tokens, r.output_tokens, r.reasoning_tokens,
+        r.audio_input_tokens, r.audio_output_tokens, r.charge_nanos
+    FROM unnest($7::integer[]) AS s (third)
+    JOIN usage_rollups AS r ON r.quarter >= s.third AND r.quarter < s.third + 32
+    WHERE r.account_id = $1 AND r.scope = $2 AND r.grain = 1
+        AND r.quarter >= ($6::integer[])[1] AND r.quarter < ($6::integer[])[array_upper($6::integer[], 1)]
+        AND ($3::bigint IS NULL OR r.key_id = $3)
+        AND ($4::bigint IS NULL OR r.user_id = $4)
+        AND ($5::bigint IS NULL OR r.team_id = $5)
+    UNION ALL
+    SELECT quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
+        cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
+        audio_input_tokens, audio_output_tokens, charge_nanos
+    FROM usage_deltas
+    WHERE ($1 = 0 OR account_id = $1)
+        AND quarter >= ($6::integer[])[1] AND quarter < ($6::integer[])[array_upper($6::integer[], 1)]
+        AND ($3::bigint IS NULL OR key_id = $3)
+        AND ($4::bigint IS NULL OR user_id = $4)
+        AND ($5::bigint IS NULL OR team_id = $5)
+)
+SELECT
+    CASE WHEN $8::boolean THEN width_bucket(quarter, $6::integer[]) END AS span,
+    currency,
+    CASE WHEN $9::boolean THEN model END AS model,
+    CASE WHEN $10::boolean THEN key_id END AS key_id,
+    CASE WHEN $11::boolean THEN user_id END AS user_id,
+    CASE WHEN $12::boolean THEN team_id END AS team_id,
+    sum(calls) AS calls,
+    sum(released_calls) AS released_calls,
+    sum(input_tokens) AS input_tokens,
+    sum(cached_input_tokens) AS cached_input_tokens,
+    sum(cache_write_tokens) AS cache_write_tokens,
+    sum(cache_write_1h_tokens) AS cache_write_1h_tokens,
+    sum(output_tokens) AS output_tokens,
+    sum(reasoning_tokens) AS reasoning_tokens,
+    sum(audio_input_tokens) AS audio_input_tokens,
+    sum(audio_output_tokens) AS audio_output_tokens,
+    sum(charge_nanos) AS charge_nanos
+FROM parts
+GROUP BY 1, 2, 3, 4, 5, 6
+HAVING sum(calls) <> 0 OR sum(released_calls) <> 0 OR sum(charge_nanos) <> 0
+ORDER BY 1, 2, 3, 4, 5, 6
+LIMIT $13
