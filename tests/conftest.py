@@ -74,8 +74,6 @@ class PostgresForTests:
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
         self._numbers = itertools.count(1)
-        # With fsync off, copying files takes half the work of writing them through the log; older ones always do.
-        self._strategy = "STRATEGY FILE_COPY" if server.major >= 15 else ""
         run_apart(self._make_template())
         self._thread = ThreadPoolExecutor(1)
         self._next = self._thread.submit(self._make)
@@ -102,7 +100,7 @@ class PostgresForTests:
 
     def _make(self) -> str:
         name = f"test_{next(self._numbers)}"
-        asyncio.run(self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} {self._strategy}"))
+        asyncio.run(self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
         return self.dsn(name)
 
     def _drop(self, dsn: str) -> None:

@@ -32,7 +32,8 @@ pytestmark = pytest.mark.timeout(300)
 CREDIT_NANOS = 10_000_000_000_000
 PLAIN, QUICK, SLOW, LONG = KINDS
 PATIENT = Kind("gpt-4o-patient", False, Answer(delay_s=1.0, usage=usage(19, 10)), 147_500, {"max_tokens": 20})
-HANGS_S = (0.5, 1.5, 1.5, 2.5, 4.0)  # shorter than a reply may take, longer, and until the link is given up
+REPLY_WITHIN_S = 0.4
+HANGS_S = (0.2, 0.6, 0.6, 1.0, 1.6)  # shorter than a reply may take, longer, and until the link is given up
 Opened = Callable[..., AbstractAsyncContextManager[Deployment]]
 
 
@@ -134,7 +135,8 @@ async def test_a_redis_that_hangs_leaves_no_hold_behind_and_loses_no_settle(
 ) -> None:
     """Frozen again and again under load, with reserves, extensions and settles in flight."""
     rng = seeded()
-    async with house_on(RABBITGW_SETTLE_WAIT_S="0.5") as house:
+    settings = {"RABBITGW_SETTLE_WAIT_S": "0.2", "RABBITGW_REDIS_TIMEOUT_S": str(REPLY_WITHIN_S)}
+    async with house_on(**settings) as house:
         gateway = await house.gateway()
         await house.worker()
         async with Callers(house.base_url, house.secret, rng, count=16) as callers:

@@ -161,7 +161,7 @@ async def test_a_body_that_comes_slowly_is_waited_for() -> None:
 
 @pytest.mark.parametrize("begun", [b"", b"POST /v1", post(b"abc") + b"POST"])
 async def test_who_brings_no_head_is_let_go(begun: bytes) -> None:
-    with patch.object(front_module, "IDLE_TIMEOUT_S", 0.3):
+    with patch.object(front_module, "IDLE_TIMEOUT_S", 0.3), patch.object(front_module, "TICK_S", 0.1):
         async with served() as house, house.connection() as (reader, writer), asyncio.timeout(20):
             writer.write(begun)
             assert (await reader.read()).count(b"HTTP/1.1 ") == begun.count(b"abc")
