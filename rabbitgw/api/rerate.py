@@ -40,8 +40,11 @@ class RerateForm(Form):
     from_: QueryMoment = Field(
         alias="from",
         description="calls that came in then or later: ISO 8601 with a zone, or milliseconds since 1970",
+        examples=["2026-11-01T00:00:00Z"],
     )
-    to: QueryMoment = Field(description="calls that came in before; not in the future")
+    to: QueryMoment = Field(
+        description="calls that came in before; not in the future", examples=["2026-11-08T00:00:00Z"]
+    )
     account_id: Id | None = Field(default=None, description="only calls of this account")
     model: ModelPattern | None = Field(
         default=None, description="only calls of this model, or of this pattern (fnmatch)"
