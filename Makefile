@@ -12,7 +12,7 @@ SDKS := $(or $(RABBITGW_SDKS),.cache/sdks)
 SDK_STAMPS := $(SDKS)/openai-1.109.1/.installed $(SDKS)/anthropic-0.125.0/.installed
 PIP := -m pip --disable-pip-version-check install -qq
 
-.PHONY: run test bench soak lint schema litellm-venv sdks clean
+.PHONY: run test bench bench-reports soak lint schema litellm-venv sdks clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/rabbitgw dev
@@ -29,6 +29,10 @@ lint: $(VENV)/.test
 # The gateway beside its peers, up to half an hour on a quiet machine; docs/BENCH.md. QUICK=1: minutes, into .cache.
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench.run $(if $(QUICK),--quick --out .cache/bench)
+
+# Reports on ten million calls, some ten minutes; its results are bench/results/reports.json and reports_plans.txt.
+bench-reports: $(VENV)/.test
+	$(BIN)/python -m bench.reports
 
 # Ten thousand streams in a row, a third of them rude, twice: minutes. Its result is bench/results/soak_streams.md.
 soak: $(VENV)/.test

@@ -323,6 +323,28 @@ CREATE FUNCTION uuid7_quarter(id uuid) RETURNS integer
 
 COMMENT ON FUNCTION uuid7_quarter(id uuid) IS 'The quarter hour of a UUIDv7: how many have gone by since 1970, in UTC.';
 
+CREATE FUNCTION wallets_begin_below_zero() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE wallets SET below_since = now() WHERE account_id = NEW.account_id AND currency = NEW.currency;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION wallets_begin_below_zero() IS 'Notes it of a wallet that is made below zero.';
+
+CREATE FUNCTION wallets_pass_zero() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.below_since := CASE WHEN NEW.balance_nanos < 0 THEN now() END;
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION wallets_pass_zero() IS 'Notes when a wallet goes below zero, and forgets it when it is back.';
+
 CREATE TABLE accounts (
     id bigint NOT NULL,
     name text NOT NULL,
@@ -1083,6 +1105,7 @@ CREATE TABLE wallets (
     balance_nanos bigint DEFAULT 0 NOT NULL,
     credit_seq bigint DEFAULT 0 NOT NULL,
     worst_nanos bigint DEFAULT 0 NOT NULL,
+    below_since timestamp with time zone,
     CONSTRAINT wallets_balance_nanos_check CHECK (((balance_nanos >= '-9000000000000000000'::bigint) AND (balance_nanos <= '9000000000000000000'::bigint))),
     CONSTRAINT wallets_credit_seq_check CHECK ((credit_seq >= 0)),
     CONSTRAINT wallets_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
@@ -1094,6 +1117,8 @@ COMMENT ON TABLE wallets IS 'Prepaid money: the sum of its ledger entries, kept 
 COMMENT ON COLUMN wallets.credit_seq IS 'How many credits were ever booked; Redis applies them in this order.';
 
 COMMENT ON COLUMN wallets.worst_nanos IS 'The lowest balance ever seen, where below zero.';
+
+COMMENT ON COLUMN wallets.below_since IS 'When the balance, as booked, went below zero; null while it is not.';
 
 CREATE TABLE window_spans (
     window_id bigint NOT NULL,
@@ -1331,6 +1356,10 @@ ALTER INDEX usage_pkey ATTACH PARTITION usage_default_pkey;
 ALTER INDEX usage_position ATTACH PARTITION usage_default_position_idx;
 
 ALTER INDEX usage_user ATTACH PARTITION usage_default_user_id_id_idx;
+
+CREATE TRIGGER begin_below_zero AFTER INSERT ON wallets FOR EACH ROW WHEN ((new.balance_nanos < 0)) EXECUTE FUNCTION wallets_begin_below_zero();
+
+CREATE TRIGGER pass_zero BEFORE UPDATE ON wallets FOR EACH ROW WHEN (((old.balance_nanos < 0) <> (new.balance_nanos < 0))) EXECUTE FUNCTION wallets_pass_zero();
 
 CREATE TRIGGER plans_next_revision BEFORE INSERT OR UPDATE ON plans FOR EACH ROW EXECUTE FUNCTION plans_next_revision();
 
@@ -1592,5 +1621,7 @@ GRANT UPDATE(balance_nanos) ON TABLE wallets TO rabbitgw_app;
 GRANT UPDATE(credit_seq) ON TABLE wallets TO rabbitgw_app;
 
 GRANT UPDATE(worst_nanos) ON TABLE wallets TO rabbitgw_app;
+
+GRANT UPDATE(below_since) ON TABLE wallets TO rabbitgw_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE window_spans TO rabbitgw_app;

@@ -127,9 +127,7 @@ class OverdraftView(View):
     overdrawn: str
     worst_nanos: Nanos = Field(description="the lowest balance that it ever had")
     worst: str
-    since: Time | None = Field(
-        description="since when it is below zero; null: it is not, or for longer than was looked back"
-    )
+    since: Time | None = Field(description="since when it is below zero; null: it is not")
 
 
 class OverdraftReport(View):

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from rabbitgw import statements
 from rabbitgw.money import units
 from rabbitgw.stores import PoolConnection
 
-LINES_MAX: Final = (
-    2_000  # of a wallet's ledger that are walked back; a booking is one, however many calls are in it
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Overdraft:
     """`worst_nanos`: the lowest balance that the wallet ever had, in Redis or in the books. `since`: since when it has
-    been below zero; null where it is not, or has been for longer than the ledger was walked back."""
+    been below zero; null where it is not."""
 
     account_id: int
     currency: str
@@ -47,14 +42,14 @@ async def overdrafts(
     db: PoolConnection, account_id: int | None, *, after: tuple[int, str] = (0, ""), rows_max: int
 ) -> list[Overdraft]:
     """Wallets by account and currency, those behind `after`. Raises: PostgresUnavailable."""
-    rows = await db.fetch(statements.reports.overdrafts, account_id, *after, rows_max, LINES_MAX)
+    rows = await db.fetch(statements.reports.overdrafts, account_id, *after, rows_max)
     return [
         Overdraft(
             row["account_id"],
             row["currency"],
             row["balance_nanos"],
             min(row["worst_nanos"], row["balance_nanos"]),
-            row["since"],
+            row["below_since"],
         )
         for row in rows
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rabbitgw import statements
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.rollups import LOCK_ID, Rollups
 from tests.api.conftest import ADMIN_KEY, Operator
@@ -207,5 +208,13 @@ async def test_an_overdraft_is_since_when_and_how_much(shop: Shop, admin: Reader
     assert (page["wallets"], page["next"]) == ([first], f"{paid.id}:USD")
     assert (await admin.get("overdraft", limit=1, after=page["next"]))["wallets"] == [second]
     assert (await admin.get("overdraft", account_id=deep.id))["wallets"] == [second]
+    await shop.pg.execute(  # as a booking makes one that is missing
+        statements.books.move_wallets, [deep.id, deep.id], ["EUR", "USD"], [-5, 0], [0, 0]
+    )
+    made = (await admin.get("overdraft", account_id=deep.id))["wallets"]
+    assert [(one["currency"], one["overdrawn_nanos"], one["since"] is None) for one in made] == [
+        ("EUR", 5, False), ("USD", 30, False),
+    ]  # fmt: skip
+    await shop.pg.execute(statements.books.move_wallets, [deep.id], ["EUR"], [5], [0])
     assert [row["balance"] for row in await admin.csv("overdraft")] == ["0.000000020", "-0.000000030"]
     await assert_books_balance(shop)
