@@ -188,6 +188,22 @@ $$;
 
 COMMENT ON FUNCTION books_refuse_imbalance() IS 'All lines of a transaction go in by one statement; its transition table sums to zero per transaction.';
 
+CREATE FUNCTION corrections_write_deltas() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO usage_deltas
+    SELECT u.account_id, uuid7_quarter(u.id), u.currency, coalesce(u.model, ''), coalesce(u.key_id, 0),
+        coalesce(u.user_id, 0), coalesce(u.team_id, 0), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n.new_nanos - n.old_nanos
+    FROM new_rows AS n
+    JOIN usage AS u ON u.id = n.usage_id
+    WHERE n.new_nanos <> n.old_nanos;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION corrections_write_deltas() IS 'Leaves what corrections move, for usage_fold to add up.';
+
 CREATE FUNCTION plans_next_revision() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1390,6 +1406,8 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_transactions FOR EACH S
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON ledger_transactions_default FOR EACH STATEMENT EXECUTE FUNCTION books_refuse_change();
 
 CREATE TRIGGER write_deltas_of_delete AFTER DELETE ON usage REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION usage_write_deltas();
+
+CREATE TRIGGER write_deltas_of_insert AFTER INSERT ON corrections REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION corrections_write_deltas();
 
 CREATE TRIGGER write_deltas_of_insert AFTER INSERT ON usage REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION usage_write_deltas();
 

@@ -1,10 +1,18 @@
--- Accounts whose calls are not what the rollups and the changes that wait for them say, in any of their six forms.
+-- Accounts whose calls, with their corrections, are not what the rollups and the changes that wait for them say, in any of their six forms.
 -- $1 rows_max integer
 -- Returns account_id (0: all together), currency, form ("scope/grain"), expected_calls, expected_nanos, found_calls,
 -- found_nanos: zero or more rows.
 WITH used AS (
-    SELECT account_id, currency, count(*) AS calls, sum(charge_nanos) AS nanos
-    FROM usage
+    SELECT account_id, currency, sum(calls) AS calls, sum(nanos) AS nanos
+    FROM (
+        SELECT account_id, currency, count(*) AS calls, sum(charge_nanos) AS nanos
+        FROM usage
+        GROUP BY account_id, currency
+        UNION ALL
+        SELECT account_id, currency, 0, sum(new_nanos - old_nanos)
+        FROM corrections
+        GROUP BY account_id, currency
+    ) AS booked
     GROUP BY account_id, currency
 ),
 waiting AS (

@@ -83,6 +83,29 @@ async def test_a_late_end_moves_the_report_by_the_difference_and_a_redelivery_by
     await assert_books_balance(shop)
 
 
+async def test_a_correction_is_of_the_day_of_its_call(shop: Shop, admin: Reader) -> None:
+    """That the sums are then those of the ledger is asserted wherever calls are corrected."""
+    customer = await shop.customer(10_000)
+    ids = [call_id(1_795_000_000_000 + 86_400_000 * day) for day in range(2)]
+    await book(shop.pg, [call(one, account_id=customer.id, cost_nanos=100) for one in ids])
+    run = await shop.pg.fetchval(
+        "INSERT INTO rerates (idempotency_key, request_sha256, wrong_version, right_version, last_id, left_out)"
+        " VALUES ('k', $1, 1, 2, $2, '{}') RETURNING id",
+        bytes(32),
+        ids[0],
+    )
+    for number, old, new in ((1, 100, 30), (2, 30, 250), (3, 250, 250)):
+        await shop.pg.execute(
+            "INSERT INTO corrections VALUES ($1, $2, $3, $4, 'USD', 1, 2, $5, $6, $7)",
+            ids[0], number, run, customer.id, old, new, None if old == new else 1,
+        )  # fmt: skip
+    span: dict[str, str | int] = {"from_": "2026-11-18", "to": "2026-11-19", "account_id": customer.id}
+    for _ in range(2):
+        body = await admin.get("daily", **span)
+        assert [(row["calls"], row["cost_nanos"]) for row in body["rows"]] == [(1, 250), (1, 100)]
+        await Rollups(shop.pg).run_once()
+
+
 async def test_the_audit_notices_a_rollup_that_is_not_the_sum(shop: Shop, dsn: str) -> None:
     import asyncpg
 
