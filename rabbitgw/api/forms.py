@@ -106,6 +106,23 @@ class KeyForm(Form):
         description="networks (CIDR) that it may be used from; all if left out",
         examples=[["203.0.113.0/24", "2001:db8::/32"]],
     )
+    metadata: dict[StrictStr, StrictStr] | None = Field(
+        default=None, description="your own notes: at most 16 entries of at most 512 characters"
+    )
+    tags: list[StrictStr] | None = Field(default=None, description="at most 16 of at most 64 characters")
+
+
+class KeyChange(Form):
+    """A field that is left out stays as it is; null means what it means for a new key: no limit, no note."""
+
+    name: StrictStr = Field(default_factory=str)
+    models: list[StrictStr] | None = None
+    models_denied: list[StrictStr] | None = None
+    scopes: list[StrictStr] | None = None
+    ip_allowlist: list[StrictStr] | None = None
+    metadata: dict[StrictStr, StrictStr] | None = Field(default=None, description="replaces all entries")
+    tags: list[StrictStr] | None = Field(default=None, description="replaces all tags")
+    expires_at: Moment | None = None
 
 
 class RotationForm(Form):

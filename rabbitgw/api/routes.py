@@ -10,6 +10,7 @@ from rabbitgw.api.bill_views import BillLine
 from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.health import HealthRoutes
+from rabbitgw.api.key_changes import KeyChangeRoutes
 from rabbitgw.api.metrics import MetricsRoutes
 from rabbitgw.api.openapi import PAGE_PATH, OpenApi
 from rabbitgw.api.plans import PlanRoutes
@@ -33,6 +34,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
     table = [
         *AdminRoutes(deps).routes(),
         *TeamRoutes(deps).routes(),
+        *KeyChangeRoutes(deps).routes(),
         *UserRoutes(deps).routes(),
         *PlanRoutes(deps).routes(),
         *WindowRoutes(deps).routes(),

@@ -71,6 +71,13 @@ class KeyView(View):
     models_denied: list[str] | None = Field(description="patterns of models it may not call all the same")
     scopes: list[str] | None = Field(description="what it is for; null: all that a caller may")
     ip_allowlist: list[str] | None = Field(description="networks that it may be used from; null: any")
+    metadata: dict[str, str]
+    tags: list[str]
+    generation: int = Field(description="its version, which every change raises; the ETag")
+
+    @property
+    def etag(self) -> int | None:
+        return self.generation
 
 
 class WalletView(View):

@@ -5,7 +5,7 @@ Each check returns what is to be stored, or raises RequestInvalid naming the fie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -18,6 +18,9 @@ from rabbitgw.errors import RequestInvalid
 MODELS_MAX: Final = 1000
 PATTERN_CHARS_MAX: Final = 256
 NETWORKS_MAX: Final = 100
+LABELS_MAX: Final = 16  # of metadata, and of tags
+METADATA_CHARS_MAX: Final = 512
+TAG_CHARS_MAX: Final = 64
 SHOWN_CHARS_MAX: Final = 100  # of a value that is refused
 
 
@@ -74,6 +77,39 @@ def checked_networks(networks: Sequence[str] | None) -> list[str] | None:
                 field="ip_allowlist",
             ) from None
     return list(dict.fromkeys(checked))
+
+
+def checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    metadata = metadata or {}
+    if len(metadata) > LABELS_MAX:
+        raise RequestInvalid(f"metadata: at most {LABELS_MAX} entries", field="metadata")
+    for name, value in metadata.items():
+        for text, least in ((name, 1), (value, 0)):
+            if not least <= len(text) <= METADATA_CHARS_MAX or not _storable(text):
+                raise RequestInvalid(
+                    f"metadata: {name[:SHOWN_CHARS_MAX]!r}: names and values are text of at most "
+                    f"{METADATA_CHARS_MAX} characters",
+                    field="metadata",
+                )
+    return dict(metadata)
+
+
+def checked_tags(tags: Sequence[str] | None) -> list[str]:
+    tags = tags or ()
+    if len(tags) > LABELS_MAX:
+        raise RequestInvalid(f"tags: at most {LABELS_MAX}", field="tags")
+    for tag in tags:
+        if not 1 <= len(tag) <= TAG_CHARS_MAX or not tag.isprintable():
+            raise RequestInvalid(
+                f"tags: {tag[:SHOWN_CHARS_MAX]!r}: a tag has 1 to {TAG_CHARS_MAX} printable characters",
+                field="tags",
+            )
+    return list(dict.fromkeys(tags))
+
+
+def _storable(text: str) -> bool:
+    """PostgreSQL keeps no NUL, and no half of a surrogate pair."""
+    return not any(one == "\x00" or "\ud800" <= one <= "\udfff" for one in text)
 
 
 def checked_expiry(expires_at: datetime | None) -> datetime | None:

@@ -75,8 +75,9 @@ class Keyring:
         """
         digest = self._known_form(secret)
         record = self._records.get(digest)
-        # a revoked key stays so; a disabled user may have been enabled, and no reserve would be there to say STALE
-        if record is None or record.user_disabled:
+        # a revoked key stays so; a disabled user may have been enabled, an expiry moved, and no reserve would be
+        # there to say STALE
+        if record is None or record.user_disabled or record.expired(now_ms()):
             record = await self._flights.run(("find", digest), lambda: self._fetch(digest))
         return _good(record)
 

@@ -6,7 +6,7 @@ until it has been, `redis_generation` stays behind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NoReturn
@@ -19,10 +19,12 @@ from rabbitgw.billing.accounts import PAGE_MAX, checked_name, get_account
 from rabbitgw.billing.entities import Entity
 from rabbitgw.billing.key_fields import (
     checked_expiry,
+    checked_metadata,
     checked_models,
     checked_models_denied,
     checked_networks,
     checked_scopes,
+    checked_tags,
 )
 from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
 from rabbitgw.billing.scopes import check_grant
@@ -50,6 +52,8 @@ class NewKey:
     models_denied: Sequence[str] | None = None
     scopes: Sequence[str] | None = None  # of billing/scopes.py; None: all that a caller may
     ip_allowlist: Sequence[str] | None = None  # networks (CIDR)
+    metadata: Mapping[str, str] | None = None
+    tags: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,9 @@ class Key:
     models_denied: tuple[str, ...] | None
     scopes: tuple[str, ...] | None
     ip_allowlist: tuple[str, ...] | None
+    metadata: dict[str, str]
+    tags: tuple[str, ...]
+    generation: int  # its version: raised by every change
 
 
 async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> CreatedKey:
@@ -94,6 +101,8 @@ async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> Cre
     models_denied = checked_models_denied(new.models_denied)
     scopes = checked_scopes(new.scopes)
     ip_allowlist = checked_networks(new.ip_allowlist)
+    metadata = orjson.dumps(checked_metadata(new.metadata)).decode()
+    tags = checked_tags(new.tags)
     check_grant(scopes, by_admin_key=by_admin_key)
     limits = [
         (kind, _checked_limit(limit, field))
@@ -120,6 +129,8 @@ async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> Cre
             models_denied,
             scopes,
             ip_allowlist,
+            metadata,
+            tags,
         )
         if key_id is not None and limits:
             await check_number_above(db, Entity("key", key_id, new.account_id))
@@ -218,4 +229,7 @@ def _key(row: asyncpg.Record) -> Key:
         models_denied=_texts(row["models_denied"]),
         scopes=_texts(row["scopes"]),
         ip_allowlist=_texts(row["ip_allowlist"]),
+        metadata=orjson.loads(row["metadata"]),
+        tags=tuple(row["tags"]),
+        generation=row["generation"],
     )

@@ -38,7 +38,7 @@ from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
 from rabbitgw.proxy.forward import Run
 from rabbitgw.proxy.forwarder import Forwarder
-from rabbitgw.proxy.key_gate import check_call, check_entry, check_model, is_allowed
+from rabbitgw.proxy.key_gate import check_call, check_entry, is_allowed
 from rabbitgw.proxy.quote import quote
 from rabbitgw.proxy.relay import Client, Headers
 from rabbitgw.proxy.upstream import Upstream
@@ -134,8 +134,11 @@ class Service:
             key = await self._let(ask.secret, key, partial(check_entry, ask.dialect.scope, ask))
         call = parse_call(ask.dialect, ask.take_body() if ask.body is not None else await ask.read())
         ask.streamed = call.stream
+        check = partial(
+            check_call, ask, call.model
+        )  # all of it: what is looked up anew may differ in anything
         if key.models is not None or key.models_denied is not None:
-            key = await self._let(ask.secret, key, partial(check_model, call.model))
+            key = await self._let(ask.secret, key, check)
         now_ms = self._till.now_ms()
         price = self._prices.match(key, call.model, now_ms)
         if price is None:
@@ -161,7 +164,7 @@ class Service:
             ask.request_id,
             offer.offers,
             orjson.dumps(facts),
-            check=partial(check_call, ask, call.model),
+            check=check,
         )
         return Run(self._forwarder, client, ask, call, price, offer, hold, facts)
 

@@ -3,13 +3,13 @@
 -- $1 account_id bigint   $2 name text   $3 models text[] or null   $4 expires_at timestamptz or null
 -- $5 secret_sha256 bytea   $6 prefix text   $7 window kinds text[]   $8 window limits_nanos bigint[]
 -- $9 user_id bigint or null   $10 models_denied text[] or null   $11 scopes text[] or null
--- $12 ip_allowlist text[] or null
+-- $12 ip_allowlist text[] or null   $13 metadata jsonb   $14 tags text[]
 -- Returns id: one row, or none when there is no such account, or in it no such user that is not disabled.
 WITH owner AS (
     SELECT id FROM users WHERE id = $9 AND account_id = $1 AND disabled_at IS NULL FOR SHARE
 ), made AS (
-    INSERT INTO api_keys (account_id, name, models, expires_at, user_id, models_denied, scopes, ip_allowlist)
-    SELECT accounts.id, $2, $3, $4, owner.id, $10, $11, $12
+    INSERT INTO api_keys (account_id, name, models, expires_at, user_id, models_denied, scopes, ip_allowlist, metadata, tags)
+    SELECT accounts.id, $2, $3, $4, owner.id, $10, $11, $12, $13, $14
     FROM accounts LEFT JOIN owner ON true
     WHERE accounts.id = $1 AND ($9 IS NULL OR owner.id IS NOT NULL)
     RETURNING id, account_id, generation

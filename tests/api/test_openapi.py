@@ -168,6 +168,8 @@ class Asks:
             "change_window": lambda: post(f"windows/{self.window_id}", {"limit_nanos": 6}),
             "remove_window": lambda: self.operator.delete(f"windows/{self.window_id}"),
             "list_keys": lambda: get("keys", account_id=str(self.account_id), limit="1"),
+            "get_key": lambda: get(f"keys/{self.key_id}"),
+            "change_key": lambda: post(f"keys/{self.key_id}", {"name": "k2", "tags": ["a"]}),
             "rotate_key": self.rotate_key,
             **self.plans(),
             "set_price": lambda: post("prices", PRICE),

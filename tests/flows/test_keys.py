@@ -233,3 +233,21 @@ async def test_an_old_secret_is_good_for_its_grace_and_no_longer_at_every_gatewa
     lines = (await house.get("/v1/usage?limit=1000")).json()["usage"]
     assert {line["key_id"] for line in lines} <= {desk.key_id, desk.key_id - 1}
     await assert_books_balance(house)
+
+
+async def test_a_change_holds_from_the_next_request_on_at_every_gateway(house: House, desk: Desk) -> None:
+    await desk.new(models=["words"])
+    path = f"keys/{desk.key_id}"
+    assert await desk.statuses() == [403, 403]
+    for change, status in (
+        ({"models": None}, 200),  # wider: no reserve is there to say that memory is behind
+        ({"models_denied": ["gpt-*"]}, 403),
+        ({"models_denied": None, "scopes": ["messages"]}, 403),
+        ({"scopes": ["chat"]}, 200),
+        ({"ip_allowlist": ["203.0.113.0/24"]}, 403),
+        ({"ip_allowlist": ["127.0.0.1"]}, 200),
+    ):
+        changed = await desk.operator(path, change)
+        assert changed["in_effect"] is True
+        assert (change, await desk.statuses()) == (change, [status, status])
+    await assert_books_balance(house)
