@@ -74,6 +74,7 @@ class KeyView(View):
     metadata: dict[str, str]
     tags: list[str]
     generation: int = Field(description="its version, which every change raises; the ETag")
+    last_used_at: Time | None = Field(description="when its newest booked call was admitted; null: never")
 
     @property
     def etag(self) -> int | None:

@@ -88,6 +88,7 @@ class Key:
     metadata: dict[str, str]
     tags: tuple[str, ...]
     generation: int  # its version: raised by every change
+    last_used_at: datetime | None  # when its newest booked call was admitted
 
 
 async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> CreatedKey:
@@ -232,4 +233,5 @@ def _key(row: asyncpg.Record) -> Key:
         metadata=orjson.loads(row["metadata"]),
         tags=tuple(row["tags"]),
         generation=row["generation"],
+        last_used_at=row["last_used_at"],
     )

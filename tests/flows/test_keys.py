@@ -87,8 +87,16 @@ async def test_a_denied_model_is_one_that_is_not_allowed(
     for listed in await desk.at_both("/v1/models"):
         assert [model["id"] for model in listed.json()["data"]] == ["gpt-4o"]
     assert await desk.statuses("/v1/models/free") == [404, 404]
+    admitted = []
     for reply in served:
-        assert (await house.bill(reply.request_id))["cost_nanos"] == COST_NANOS
+        line = await house.bill(reply.request_id)
+        assert line["cost_nanos"] == COST_NANOS
+        admitted.append(line["admitted_at"])
+    listed = (await house.get("/v1/admin/keys", authorization=f"Bearer {ADMIN_KEY}")).json()["keys"]
+    assert [key["last_used_at"] for key in listed] == [
+        None,
+        admitted[-1],
+    ]  # the house's own key served nothing
     await assert_books_balance(house)
 
 
