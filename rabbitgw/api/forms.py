@@ -12,7 +12,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT, NAME_CHARS_MAX, PAGE_MAX, checked_currency
-from rabbitgw.billing.key_fields import MODELS_MAX, NETWORKS_MAX, PATTERN_CHARS_MAX
+from rabbitgw.billing.key_fields import (
+    LABELS_MAX,
+    METADATA_CHARS_MAX,
+    MODELS_MAX,
+    NETWORKS_MAX,
+    PATTERN_CHARS_MAX,
+    TAG_CHARS_MAX,
+)
 from rabbitgw.billing.keys import GRACE_S_MAX
 from rabbitgw.billing.scopes import SCOPES
 from rabbitgw.billing.users import EMAIL_CHARS_MAX, EXTERNAL_ID_CHARS_MAX
@@ -51,6 +58,20 @@ Email = Annotated[StrictStr, told(format="email", maxLength=EMAIL_CHARS_MAX)]
 ExternalId = Annotated[StrictStr, told_text(EXTERNAL_ID_CHARS_MAX)]
 ModelPattern = Annotated[StrictStr, told_text(PATTERN_CHARS_MAX)]
 Scope = Annotated[StrictStr, told(enum=list(SCOPES))]
+ModelPatterns = Annotated[list[ModelPattern], told(minItems=1, maxItems=MODELS_MAX)]
+Scopes = Annotated[list[Scope], told(minItems=1)]
+Networks = Annotated[list[StrictStr], told(minItems=1, maxItems=NETWORKS_MAX)]
+Metadata = Annotated[
+    dict[
+        Annotated[StrictStr, told_text(METADATA_CHARS_MAX)],
+        Annotated[StrictStr, told(format=PRINTABLE, maxLength=METADATA_CHARS_MAX)],
+    ],
+    told(
+        maxProperties=LABELS_MAX,
+        propertyNames={"format": PRINTABLE, "minLength": 1, "maxLength": METADATA_CHARS_MAX},
+    ),
+]
+Tags = Annotated[list[Annotated[StrictStr, told_text(TAG_CHARS_MAX)]], told(maxItems=LABELS_MAX)]
 ResetTime = Annotated[StrictStr, told(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Cap = Annotated[StrictInt, told(format="int64", minimum=0, maximum=AMOUNT_NANOS_MAX)]
 Credit = Annotated[StrictInt, told(format="int64", minimum=1, maximum=AMOUNT_NANOS_MAX)]
@@ -81,7 +102,7 @@ class AccountForm(Form):
 class KeyForm(Form):
     account_id: Id
     name: Name
-    models: Annotated[list[ModelPattern], told(minItems=1, maxItems=MODELS_MAX)] | None = Field(
+    models: ModelPatterns | None = Field(
         default=None,
         description="patterns of the models it may call; all if left out",
         examples=[["gpt-4o*"]],
@@ -91,37 +112,35 @@ class KeyForm(Form):
     expires_at: Moment | None = None
     user_id: Id | None = Field(default=None, description="whose key it is: a user of the same account")
 
-    models_denied: Annotated[list[ModelPattern], told(minItems=1, maxItems=MODELS_MAX)] | None = Field(
+    models_denied: ModelPatterns | None = Field(
         default=None,
         description="patterns of models it may not call, whatever `models` says",
         examples=[["*-preview"]],
     )
-    scopes: Annotated[list[Scope], told(minItems=1)] | None = Field(
+    scopes: Scopes | None = Field(
         default=None,
         description=f"what it is for, of: {', '.join(SCOPES)}; all but admin if left out",
         examples=[["chat", "embeddings", "models"]],
     )
-    ip_allowlist: Annotated[list[StrictStr], told(minItems=1, maxItems=NETWORKS_MAX)] | None = Field(
+    ip_allowlist: Networks | None = Field(
         default=None,
         description="networks (CIDR) that it may be used from; all if left out",
         examples=[["203.0.113.0/24", "2001:db8::/32"]],
     )
-    metadata: dict[StrictStr, StrictStr] | None = Field(
-        default=None, description="your own notes: at most 16 entries of at most 512 characters"
-    )
-    tags: list[StrictStr] | None = Field(default=None, description="at most 16 of at most 64 characters")
+    metadata: Metadata | None = Field(default=None, description="your own notes; they decide nothing")
+    tags: Tags | None = None
 
 
 class KeyChange(Form):
     """A field that is left out stays as it is; null means what it means for a new key: no limit, no note."""
 
-    name: StrictStr = Field(default_factory=str)
-    models: list[StrictStr] | None = None
-    models_denied: list[StrictStr] | None = None
-    scopes: list[StrictStr] | None = None
-    ip_allowlist: list[StrictStr] | None = None
-    metadata: dict[StrictStr, StrictStr] | None = Field(default=None, description="replaces all entries")
-    tags: list[StrictStr] | None = Field(default=None, description="replaces all tags")
+    name: Name = Field(default_factory=str)
+    models: ModelPatterns | None = None
+    models_denied: ModelPatterns | None = None
+    scopes: Scopes | None = None
+    ip_allowlist: Networks | None = None
+    metadata: Metadata | None = Field(default=None, description="replaces all entries")
+    tags: Tags | None = Field(default=None, description="replaces all tags")
     expires_at: Moment | None = None
 
 

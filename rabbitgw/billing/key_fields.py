@@ -85,9 +85,9 @@ def checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
         raise RequestInvalid(f"metadata: at most {LABELS_MAX} entries", field="metadata")
     for name, value in metadata.items():
         for text, least in ((name, 1), (value, 0)):
-            if not least <= len(text) <= METADATA_CHARS_MAX or not _storable(text):
+            if not least <= len(text) <= METADATA_CHARS_MAX or not text.isprintable():
                 raise RequestInvalid(
-                    f"metadata: {name[:SHOWN_CHARS_MAX]!r}: names and values are text of at most "
+                    f"metadata: {name[:SHOWN_CHARS_MAX]!r}: names and values are printable text of at most "
                     f"{METADATA_CHARS_MAX} characters",
                     field="metadata",
                 )
@@ -105,11 +105,6 @@ def checked_tags(tags: Sequence[str] | None) -> list[str]:
                 field="tags",
             )
     return list(dict.fromkeys(tags))
-
-
-def _storable(text: str) -> bool:
-    """PostgreSQL keeps no NUL, and no half of a surrogate pair."""
-    return not any(one == "\x00" or "\ud800" <= one <= "\udfff" for one in text)
 
 
 def checked_expiry(expires_at: datetime | None) -> datetime | None:

@@ -43,6 +43,8 @@ METHODS = ["DELETE", "PATCH"]  # asked of every path beside its own
 BEYOND_SCHEMA = {
     ("POST /v1/admin/keys", "expires_at"): "lies in the past",
     ("POST /v1/admin/keys", "ip_allowlist"): "no network, or bits beside its mask",
+    ("POST /v1/admin/keys/{id}", "expires_at"): "lies in the past",
+    ("POST /v1/admin/keys/{id}", "ip_allowlist"): "no network, or bits beside its mask",
     ("POST /v1/admin/windows", "timezone"): "no zone, or of a window that is not of the calendar",
     ("POST /v1/admin/windows", "reset_time"): "of a window that is not of the calendar",
     ("POST /v1/admin/windows/{id}", "extra_until"): "left out beside an increase, or past",
