@@ -96,6 +96,7 @@ class BudgetView(View):
     key_id: int | None
     user_id: int | None
     team_id: int | None
+    plan_id: int | None = Field(description="the plan whose daily limit it is; null: a window of its own")
     kind: str
     timezone: str
     reset_time: str

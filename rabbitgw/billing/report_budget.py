@@ -18,15 +18,13 @@ import asyncpg
 from rabbitgw import statements, telemetry
 from rabbitgw.billing.key_record import ms_of
 from rabbitgw.billing.report_subject import Subject
-from rabbitgw.billing.windows import LIFE_SPAN, LIFETIME, WindowRule, span_of
+from rabbitgw.billing.windows import FIVE_HOURS, FIVE_HOURS_MS, LIFE_SPAN, LIFETIME, WindowRule, span_of
 from rabbitgw.errors import RedisUnavailable, RequestInvalid
 from rabbitgw.keynames import KeyNames
 from rabbitgw.redis_link import RedisLink
 from rabbitgw.stores import PoolConnection
 
 WINDOWS_MAX: Final = 1_000
-OPENING: Final = "5h"  # the kind that begins with a call, not at a time of the calendar
-OPENING_MS: Final = 5 * 3_600_000
 
 _SHARE_PLACES: Final = Decimal("0.0001")
 
@@ -40,6 +38,7 @@ class Budget:
     key_id: int | None
     user_id: int | None
     team_id: int | None
+    plan_id: int | None
     kind: str
     timezone: str
     reset_time: str
@@ -96,7 +95,7 @@ async def budgets(
 
 async def _opened(link: RedisLink, home: str, windows: Sequence[asyncpg.Record]) -> Mapping[int, str]:
     """The latest span of each window that opens with a call."""
-    ids = [window["id"] for window in windows if window["kind"] == OPENING]
+    ids = [window["id"] for window in windows if window["kind"] == FIVE_HOURS]
     values = await _ask(link, home, [f"ws:{window_id}" for window_id in ids]) if ids else None
     return (
         {} if values is None else {one: name.decode() for one, name in zip(ids, values, strict=True) if name}
@@ -105,10 +104,10 @@ async def _opened(link: RedisLink, home: str, windows: Sequence[asyncpg.Record])
 
 def _span(window: asyncpg.Record, opened: str | None, now_ms: int) -> tuple[str | None, datetime | None]:
     """The name of the window's present span and when it ends."""
-    if window["kind"] == OPENING:
-        if opened is None or not opened.isdecimal() or int(opened) + OPENING_MS <= now_ms:
+    if window["kind"] == FIVE_HOURS:
+        if opened is None or not opened.isdecimal() or int(opened) + FIVE_HOURS_MS <= now_ms:
             return None, None
-        return opened, _moment(int(opened) + OPENING_MS)
+        return opened, _moment(int(opened) + FIVE_HOURS_MS)
     if window["kind"] == LIFETIME:
         return LIFE_SPAN, None
     rule = WindowRule(
@@ -154,6 +153,7 @@ def _budget(
         key_id=window["key_id"],
         user_id=window["user_id"],
         team_id=window["team_id"],
+        plan_id=window["plan_id"],
         kind=window["kind"],
         timezone=window["zone"],
         reset_time=window["reset_time"],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rabbitgw import statements
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.rollups import LOCK_ID, Rollups
+from rabbitgw.clock import now_ms
 from tests.api.conftest import ADMIN_KEY, Operator
 from tests.api.test_reports import Reader
 from tests.billing.usage_history import book, call, call_id
@@ -199,6 +200,60 @@ async def test_a_budget_is_limit_used_and_held(shop: Shop, admin: Reader, operat
         (None, 1500),
         (None, 0),
     ]
+
+
+async def test_a_budget_knows_every_kind_and_the_windows_of_plans(shop: Shop, admin: Reader) -> None:
+    customer = await shop.customer(10_000)
+    made = [
+        await shop.pg.fetchval(
+            "INSERT INTO windows (account_id, kind, limit_nanos) VALUES ($1, $2, 1000) RETURNING id",
+            customer.id,
+            kind,
+        )
+        for kind in ("week", "month", "5h")
+    ]
+    assignments = []
+    for plan, end in (("now", None), ("over", "now()")):
+        plan_id = await shop.pg.fetchval(
+            "INSERT INTO plans (name, type, currency) VALUES ($1, 'daily_limit', 'USD') RETURNING id", plan
+        )
+        await shop.pg.execute(
+            "INSERT INTO plan_daily_limits (plan_id, limit_nanos, zone, reset_time)"
+            " VALUES ($1, 4000, 'UTC', '06:00')",
+            plan_id,
+        )
+        assignments.append(
+            await shop.pg.fetchval(
+                "INSERT INTO plan_assignments (plan_id, account_id, effective_from, effective_to)"
+                f" VALUES ($1, $2, now(), {end or 'NULL'}) RETURNING id",
+                plan_id,
+                customer.id,
+            )
+        )
+        await shop.pg.execute(
+            "INSERT INTO windows (account_id, kind, assignment_id) VALUES ($1, 'day', $2)",
+            customer.id,
+            assignments[-1],
+        )
+
+    async def seen() -> list[tuple[Any, ...]]:
+        windows = (await admin.get("budget", account_id=customer.id))["windows"]
+        return [
+            (one["kind"], one["limit_nanos"], one["held_nanos"], (one["resets_at"] or "")[11:])
+            for one in windows
+        ]
+
+    calendar = [("week", 1000, 0, "16:00:00.000Z"), ("month", 1000, 0, "16:00:00.000Z")]
+    of_plan = ("day", 4000, 0, "06:00:00.000Z")
+    assert await seen() == [*calendar, ("5h", 1000, 0, ""), of_plan]
+    # One of five hours is open since a call opened it.
+    opened_ms = now_ms() // 1000 * 1000 - 3_600_000
+    counter = f"w:{made[2]}:{opened_ms}"
+    await shop.link.call("HSET", customer.key, f"ws:{made[2]}", opened_ms, counter, 70)
+    ends = datetime.fromtimestamp(opened_ms / 1000 + 5 * 3600, UTC).strftime("%H:%M:%S.000Z")
+    assert await seen() == [*calendar, ("5h", 1000, 70, ends), of_plan]
+    await shop.link.call("HSET", customer.key, f"ws:{made[2]}", opened_ms - 5 * 3_600_000)
+    assert await seen() == [*calendar, ("5h", 1000, 0, ""), of_plan]
 
 
 async def test_an_overdraft_is_since_when_and_how_much(shop: Shop, admin: Reader) -> None:
