@@ -28,6 +28,15 @@ class WindowCheck(NamedTuple):
     limit_nanos: int
 
 
+class RateCheck(NamedTuple):
+    """A rate as reserve is given it, at most 16 a call; 0: none of its kind."""
+
+    rate_id: int
+    rpm: int
+    tpm: int
+    parallel: int
+
+
 class Offer(Protocol):
     """One way to take a call, as far as reserve is told of it."""
 
@@ -40,9 +49,9 @@ class Offer(Protocol):
 
 
 class ReserveCommand:
-    """reserve.lua for one key, while its windows are in these spans."""
+    """reserve.lua for one key, while its windows are in these spans, and for calls that come under these rates."""
 
-    __slots__ = ("_last", "_mark_bytes", "_plain", "_template")
+    __slots__ = ("_last", "_mark_bytes", "_plain", "_rates_bytes", "_template")
 
     def __init__(
         self,
@@ -58,6 +67,7 @@ class ReserveCommand:
         max_age_ms: int,
         backlog_max: int,
         windows: Sequence[WindowCheck],
+        rates: Sequence[RateCheck] = (),
     ) -> None:
         mark = keys.mark("").encode()
         args: list[Argument | Open] = [
@@ -68,7 +78,9 @@ class ReserveCommand:
         ]  # fmt: skip
         for window in windows:
             args += window
-        self._template = template([*args, OPEN, OPEN])
+        rules = b"".join(b"%d %d %d %d;" % rate for rate in rates)
+        self._rates_bytes = len(rules)
+        self._template = template([*args, Open(rules) if rates else b"", OPEN, OPEN])
         self._mark_bytes = len(mark)
         enforce = b"1" * len(windows)
         self._plain, self._last = b" 0 %b;" % enforce, b" 1 %b;" % enforce
@@ -81,9 +93,16 @@ class ReserveCommand:
             text += b"%d %d%b" % (offer.amount_nanos, offer.least_nanos, how)
         return text
 
-    def filled(self, hold_id: str, offers: bytes, ticket: bytes) -> bytes:
+    def filled(self, hold_id: str, offers: bytes, ticket: bytes, tokens: int = 0) -> bytes:
+        """`tokens`: what the call is estimated at; said where there are rates."""
         hold = hold_id.encode()
         size = len(hold)
+        if self._rates_bytes:
+            count = b"%d" % tokens
+            return self._template % (
+                self._mark_bytes + size, hold, size, hold, self._rates_bytes + len(count), count,
+                len(offers), offers, len(ticket), ticket,
+            )  # fmt: skip
         return self._template % (
             self._mark_bytes + size, hold, size, hold, len(offers), offers, len(ticket), ticket
         )  # fmt: skip
@@ -95,7 +114,7 @@ class EndCommands:
     The settle of nearly every call has a template of its own, with all lengths in it that do not vary: half the time.
     """
 
-    __slots__ = ("_mark_bytes", "_release", "_settle", "_usual")
+    __slots__ = ("_mark_bytes", "_rated", "_release", "_settle", "_usual")
 
     def __init__(
         self,
@@ -116,13 +135,29 @@ class EndCommands:
             ]  # fmt: skip
 
         self._settle = template([*args(settle_sha), OPEN, OPEN, OPEN, OPEN])
+        self._rated = template([*args(settle_sha), OPEN, OPEN, OPEN, OPEN, OPEN])
         self._usual = template([*args(settle_sha, ID_BYTES), OPEN, Open(size=NOW_BYTES), b"settled", OPEN])
         self._release = template([*args(release_sha), OPEN])
         self._mark_bytes = len(mark)
 
-    def settle(self, hold_id: str, cost_nanos: int, first_try_ms: int, status: str, payload: bytes) -> bytes:
+    def settle(
+        self,
+        hold_id: str,
+        cost_nanos: int,
+        first_try_ms: int,
+        status: str,
+        payload: bytes,
+        tokens: int | None = None,
+    ) -> bytes:
+        """`tokens`: what was used in truth, of a call under a token rate."""
         hold, cost, first_try = hold_id.encode(), str(cost_nanos).encode(), str(first_try_ms).encode()
         size = len(hold)
+        if tokens is not None:
+            how, count = status.encode(), b"%d" % tokens
+            return self._rated % (
+                self._mark_bytes + size, hold, size, hold, len(cost), cost, len(first_try), first_try,
+                len(how), how, len(payload), payload, len(count), count,
+            )  # fmt: skip
         if size == ID_BYTES and len(first_try) == NOW_BYTES and status == "settled":
             return self._usual % (hold, hold, len(cost), cost, first_try, len(payload), payload)
         how = status.encode()

@@ -15,8 +15,9 @@ from rabbitgw.errors import InvariantBroken
 from rabbitgw.keynames import FIELD_SEPARATOR
 
 ReserveWord = Literal[
-    "OK", "HELD", "SHORT", "WINDOW", "DONE", "STALE", "SPAN", "BACKLOG", "COLD", "FENCED"
+    "OK", "HELD", "SHORT", "WINDOW", "RATE", "DONE", "STALE", "SPAN", "BACKLOG", "COLD", "FENCED"
 ]  # fmt: skip
+RateWord = Literal["rpm", "tpm", "parallel"]
 ExtendWord = Literal["OK", "SHORT", "WINDOW", "GONE", "COLD", "FENCED"]
 SettleWord = Literal["OK", "LATE", "DONE", "RELEASED", "UNKNOWN", "OLD", "COLD", "FENCED"]
 ReleaseWord = Literal["OK", "TOMBSTONE", "DONE", "COLD", "FENCED"]
@@ -28,6 +29,27 @@ KeyRecordWord = Literal["OK", "DONE"]
 PlainWord = Literal["OK", "FENCED"]
 
 
+class Standing(NamedTuple):
+    """Where a caller stands with their rates: of requests and of tokens, those of the rule that has least left. A limit
+    of 0: there is no rule."""
+
+    request_limit: int = 0
+    requests_left: int = 0
+    requests_back_ms: int = 0  # until all of them are there again
+    token_limit: int = 0
+    tokens_left: int = 0
+    tokens_back_ms: int = 0
+
+
+class RateRefusal(NamedTuple):
+    """A rate that a call does not fit in."""
+
+    rule: int  # its place in the list that was sent
+    what: RateWord
+    limit: int
+    wait_ms: int  # -1: the call never fits
+
+
 class ReserveReply(NamedTuple):
     """billing/lua/reserve.lua. Fields that the word does not carry are 0."""
 
@@ -35,12 +57,14 @@ class ReserveReply(NamedTuple):
     offer: int = 0  # OK, HELD: which offer was taken, from 0
     granted_nanos: int = 0  # OK, HELD
     available_nanos: int = 0  # OK, HELD: after the hold; SHORT
-    now_ms: int = 0  # OK, HELD, SHORT, WINDOW, SPAN: Redis' clock
+    now_ms: int = 0  # OK, HELD, SHORT, WINDOW, RATE, SPAN: Redis' clock
     window: int = 0  # WINDOW: which window refused, from 0
     limit_nanos: int = 0  # WINDOW
     remaining_nanos: int = 0  # WINDOW: may be negative
     backlog: int = 0  # BACKLOG: events not booked yet
     span: str = ""  # WINDOW: in which span of it
+    standing: Standing | None = None  # OK and RATE of a call under rates
+    refusal: RateRefusal | None = None  # RATE
 
 
 class ExtendReply(NamedTuple):
@@ -105,6 +129,7 @@ class PackedHold(NamedTuple):
     max_at_ms: int
     windows: tuple[str, ...]  # "<window id>:<span>" of admission
     last: bool  # the account's one last-money call
+    rates: str  # what an end gives back of them: "<tokens>,<rule id>:<tpm>:<parallel>,..."
     ticket: bytes  # JSON
 
 
@@ -126,8 +151,9 @@ def _words(*words: Word) -> dict[bytes, Word]:
 
 
 _RESERVE: Final[dict[bytes, ReserveWord]] = _words(
-    "OK", "HELD", "SHORT", "WINDOW", "DONE", "STALE", "SPAN", "BACKLOG", "COLD", "FENCED"
+    "OK", "HELD", "SHORT", "WINDOW", "RATE", "DONE", "STALE", "SPAN", "BACKLOG", "COLD", "FENCED"
 )
+_RATE: Final[dict[bytes, RateWord]] = _words("rpm", "tpm", "parallel")
 _EXTEND: Final[dict[bytes, ExtendWord]] = _words("OK", "SHORT", "WINDOW", "GONE", "COLD", "FENCED")
 _SETTLE: Final[dict[bytes, SettleWord]] = _words(
     "OK", "LATE", "DONE", "RELEASED", "UNKNOWN", "OLD", "COLD", "FENCED"
@@ -152,7 +178,8 @@ _tuple: Final = tuple.__new__
 def reserve_reply(reply: list[Any]) -> ReserveReply:
     word = _RESERVE.get(reply[0])
     if word == "OK" or word == "HELD":  # noqa: PLR1714 (a set would lose the type)
-        fields = (word, reply[1], int(reply[2]), int(reply[3]), reply[4], 0, 0, 0, 0, "")
+        standing = Standing(*reply[5]) if len(reply) > 5 else None
+        fields = (word, reply[1], int(reply[2]), int(reply[3]), reply[4], 0, 0, 0, 0, "", standing, None)
         return _tuple(ReserveReply, fields)
     if word == "SHORT":
         return ReserveReply(word, available_nanos=int(reply[1]), now_ms=reply[2])
@@ -165,6 +192,9 @@ def reserve_reply(reply: list[Any]) -> ReserveReply:
             now_ms=reply[4],
             span=reply[5].decode(),
         )
+    if word == "RATE":
+        refusal = RateRefusal(reply[1], _RATE[reply[2]], reply[3], reply[4])
+        return ReserveReply(word, now_ms=reply[5], standing=Standing(*reply[6]), refusal=refusal)
     if word == "SPAN":
         return ReserveReply(word, now_ms=reply[1])
     if word == "BACKLOG":
@@ -264,7 +294,9 @@ def unpack_hold(packed: bytes) -> PackedHold:
     parts = packed.split(_SEPARATOR, _PARTS - 1)
     if len(parts) != _PARTS:
         raise InvariantBroken(f"a hold that is none: {packed!r}")
-    account_id, currency, amount, delivered, worker_id, admitted_ms, max_at_ms, windows, last, ticket = parts
+    (
+        account_id, currency, amount, delivered, worker_id, admitted_ms, max_at_ms, windows, last, rates, ticket
+    ) = parts  # fmt: skip
     return PackedHold(
         account_id=int(account_id),
         currency=currency.decode(),
@@ -275,5 +307,6 @@ def unpack_hold(packed: bytes) -> PackedHold:
         max_at_ms=int(max_at_ms),
         windows=tuple(windows.decode().split(",")) if windows else (),
         last=last == b"1",
+        rates=rates.decode(),
         ticket=ticket,
     )

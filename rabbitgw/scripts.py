@@ -21,7 +21,7 @@ from rabbitgw import replies, resp
 from rabbitgw.clock import monotonic_s
 from rabbitgw.errors import InvariantBroken, RedisReplyError
 from rabbitgw.keynames import KeyNames
-from rabbitgw.prepared import EndCommands, ReserveCommand, WindowCheck
+from rabbitgw.prepared import EndCommands, RateCheck, ReserveCommand, WindowCheck
 from rabbitgw.resp import Argument, bulk
 
 SNAPSHOT_ACCOUNTS_MAX = 100  # accounts in one snapshot: Redis does nothing else meanwhile
@@ -137,8 +137,9 @@ class Scripts:
         max_age_ms: int,
         backlog_max: int,
         windows: Sequence[WindowCheck],
+        rates: Sequence[RateCheck] = (),
     ) -> ReserveCommand:
-        """What every reserve of a key has in common, while its windows are in these spans. For `reserve`."""
+        """What every reserve of a key under these rates has in common, while its windows are in these spans."""
         return ReserveCommand(
             self._scripts["reserve"].sha,
             self._partitions[partition],
@@ -151,16 +152,17 @@ class Scripts:
             max_age_ms=max_age_ms,
             backlog_max=backlog_max,
             windows=windows,
+            rates=rates,
         )
 
     async def reserve(
-        self, key: ReserveCommand, hold_id: str, offers: bytes, ticket: bytes
+        self, key: ReserveCommand, hold_id: str, offers: bytes, ticket: bytes, tokens: int = 0
     ) -> replies.ReserveReply:
-        """Put a hold on the wallet and every window, by the first offer that passes. Source: reserve.lua.
+        """Put a hold on wallet, windows and rates, by the first offer that passes. Source: reserve.lua.
 
         `offers` as the key's `offers` writes them; the ticket (JSON) is of them all.
         """
-        command = key.filled(hold_id, offers, ticket)
+        command = key.filled(hold_id, offers, ticket, tokens)
         return await self.reserved(command, self.link.send(command))
 
     async def reserved(self, command: bytes, sent: Awaitable[Any]) -> replies.ReserveReply:
@@ -200,13 +202,15 @@ class Scripts:
         status: Literal["settled", "partial"],
         payload: bytes,
         first_try_ms: int = 0,
+        tokens: int | None = None,
     ) -> replies.SettleReply:
         """Charge the true cost of a held call and emit its usage event, once. Source: settle.lua.
 
-        Units: first_try_ms is by Redis' clock; 0 means that this is the first try.
+        Units: first_try_ms is by Redis' clock; 0 means that this is the first try. tokens: of a call under a token
+        rate.
         """
         ends = self.end_commands(partition, account_id, currency)
-        command = ends.settle(hold_id, cost_nanos, first_try_ms, status, payload)
+        command = ends.settle(hold_id, cost_nanos, first_try_ms, status, payload, tokens)
         return await self.settled(command, self.link.send(command))
 
     async def settled(self, command: bytes, sent: Awaitable[Any]) -> replies.SettleReply:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hiredis
 
-from rabbitgw.prepared import WindowCheck
+from rabbitgw.prepared import RateCheck, WindowCheck
 from rabbitgw.replies import ReserveReply
 from rabbitgw.scripts import Scripts, load_scripts
 
@@ -47,6 +47,8 @@ async def reserve(
     windows: Sequence[WindowCheck],
     offers: Iterable[Sequence[object]],
     ticket: bytes,
+    rates: Sequence[RateCheck] = (),
+    tokens: int = 0,
 ) -> ReserveReply:
     command = scripts.reserve_command(
         partition,
@@ -58,8 +60,9 @@ async def reserve(
         max_age_ms=max_age_ms,
         backlog_max=backlog_max,
         windows=windows,
+        rates=rates,
     )
-    return await scripts.reserve(command, hold_id, offers_text(offers), ticket)
+    return await scripts.reserve(command, hold_id, offers_text(offers), ticket, tokens)
 
 
 def arguments(command: bytes) -> list[bytes]:

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "rabbitgw"
 LUA = PACKAGE / "billing" / "lua"
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
-PRELUDES = ("prologue", "amounts", "holds", "ends")
+PRELUDES = ("prologue", "amounts", "holds", "rates", "ends")
 VAGUE = frozenset({"utils", "util", "helpers", "helper", "manager", "core", "base", "common", "misc"})
 
 SQL = re.compile(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from rabbitgw.prepared import WindowCheck
+from rabbitgw.prepared import RateCheck, WindowCheck
 from rabbitgw.redis_link import RedisLink
 from tests.billing.money_model import Event, Model
 from tests.billing.money_world import ACCOUNT, DAY_MS, KEY, MARK_LIFE_MS, PARTITION, START_MS, World, opening
@@ -22,6 +22,15 @@ T = TypeVar("T")
 
 # Of the windows, by id: 11 is a lifetime window, 12 and 13 are daily, 14 has five hours from an admission on.
 LIMITS = {11: 400, 12: 150, 13: 90, 14: 110}
+
+
+# of the rates, by id
+RATES = {
+    21: RateCheck(21, 3, 0, 0),
+    22: RateCheck(22, 0, 700, 0),
+    23: RateCheck(23, 0, 0, 2),
+    24: RateCheck(24, 7, 1000, 3),
+}
 
 
 class MoneyDriver(RuleBasedStateMachine):
@@ -104,11 +113,12 @@ class MoneyDriver(RuleBasedStateMachine):
                 h.max_at_ms,
                 h.windows,
                 h.last,
+                h.rates,
                 h.ticket,
             )
             for hold_id, h in seen.holds.items()
         } == {
-            hold_id: (h.worker_id, h.amount, h.delivered, h.max_at_ms, h.windows, h.last, h.ticket)
+            hold_id: (h.worker_id, h.amount, h.delivered, h.max_at_ms, h.windows, h.last, h.rates, h.ticket)
             for hold_id, h in model.holds.items()
         }
         account = dict(seen.accounts[0])
@@ -119,6 +129,7 @@ class MoneyDriver(RuleBasedStateMachine):
         assert account.pop("o:USD", None) == (None if model.worst is None else str(model.worst))
         assert account.pop("l:USD", None) == model.last_hold
         assert account == {
+            **model.rates.fields(),
             **{f"w:{name}": str(nanos) for name, nanos in model.counters.items()},
             **{f"ws:{window_id}": span for window_id, span in model.latest.items()},
             **{f"wo:{window_id}": span for window_id, span in model.before.items()},
@@ -145,6 +156,12 @@ class MoneyDriver(RuleBasedStateMachine):
             usage = sum(event.charge for event in self.model.events if name in event.windows)
             holds = sum(hold.amount for hold in self.model.holds.values() if name in hold.windows)
             assert nanos == usage + holds
+
+    @invariant()
+    def the_calls_in_parallel_are_the_open_holds(self) -> None:
+        for rate_id, count in self.model.rates.parallel.items():
+            holds = self.model.holds.values()
+            assert count == sum(hold.rates.count(f",{rate_id}:") for hold in holds) <= RATES[rate_id].parallel
 
     @invariant()
     def marks_say_how_each_hold_ended(self) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from rabbitgw.prepared import WindowCheck
+from rabbitgw.prepared import RateCheck, WindowCheck
 from rabbitgw.replies import CreditReply, ExpireReply, ExtendReply, ReleaseReply, ReserveReply, SettleReply
 from rabbitgw.scripts import WindowLimit
+from tests.billing.rates_model import RatesModel
 from tests.scripted import Offer
 
 SETTLE_AGE_MAX_MS = 450_000
@@ -26,6 +27,7 @@ class Hold:
     windows: tuple[str, ...]
     last: bool
     ticket: bytes
+    rates: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Model:
     latest: dict[int, str] = field(default_factory=dict)
     before: dict[int, str] = field(default_factory=dict)
     last_hold: str | None = None
+    rates: RatesModel = field(default_factory=RatesModel)
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -85,6 +88,8 @@ class Model:
         windows: Sequence[WindowCheck],
         offers: Sequence[Offer],
         ticket: bytes,
+        rates: Sequence[RateCheck] = (),
+        tokens: int = 0,
     ) -> ReserveReply:
         if hold_id in self.marks:
             return ReserveReply("DONE")
@@ -101,11 +106,18 @@ class Model:
             return ReserveReply("SPAN", now_ms=self.now_ms)
         if len(self.events) >= backlog_max:
             return ReserveReply("BACKLOG", backlog=len(self.events))
+        refusal = self.rates.refusal(rates, tokens, self.now_ms)
+        if refusal is not None:
+            standing = self.rates.standing(rates, self.now_ms)
+            return ReserveReply("RATE", now_ms=self.now_ms, standing=standing, refusal=refusal)
         for index, offer in enumerate(offers):
             granted = self._grant(offer, windows)
             if granted is not None:
                 self._hold(hold_id, worker_id, max_age_ms, windows, offer, granted, ticket)
-                return ReserveReply("OK", index, granted, self.available, self.now_ms)
+                kept = self.rates.take(rates, tokens, self.now_ms)
+                self.holds[hold_id] = replace(self.holds[hold_id], rates=kept)
+                standing = self.rates.standing(rates, self.now_ms)
+                return ReserveReply("OK", index, granted, self.available, self.now_ms, standing=standing)
         return self._refusal(offers[0], windows)
 
     def _open(self, window: WindowCheck) -> WindowCheck:
@@ -220,8 +232,9 @@ class Model:
         if self.balance < 0:
             self.worst = min(self.balance, self.worst or 0)
 
-    def _end(self, hold_id: str, charge: int, status: str, kind: str) -> None:
+    def _end(self, hold_id: str, charge: int, status: str, kind: str, tokens: int | None) -> None:
         hold = self.holds.pop(hold_id)
+        self.rates.give_back(hold.rates, tokens)
         self._count(hold, charge - hold.amount)
         self._charge(charge)
         if self.last_hold == hold_id:
@@ -230,9 +243,11 @@ class Model:
         expired = kind == "E"
         self.marks[hold_id] = Mark(kind, self.now_ms, charge if expired else 0, hold if expired else None)
 
-    def settle(self, hold_id: str, cost: int, first_try_ms: int, status: str) -> SettleReply:
+    def settle(
+        self, hold_id: str, cost: int, first_try_ms: int, status: str, tokens: int | None = None
+    ) -> SettleReply:
         if hold_id in self.holds:
-            self._end(hold_id, cost, status, "S")
+            self._end(hold_id, cost, status, "S", tokens)
             return SettleReply("OK", self.available, self.now_ms)
         mark = self.marks.get(hold_id)
         if mark is None:
@@ -249,7 +264,7 @@ class Model:
 
     def release(self, hold_id: str) -> ReleaseReply:
         if hold_id in self.holds:
-            self._end(hold_id, 0, "released", "R")
+            self._end(hold_id, 0, "released", "R", 0)
             return ReleaseReply("OK", self.available)
         if hold_id in self.marks:
             return ReleaseReply("DONE")
@@ -262,7 +277,7 @@ class Model:
             return ExpireReply("GONE")
         if self.now_ms < self.leases.get(hold.worker_id, 0) and self.now_ms < hold.max_at_ms:
             return ExpireReply("ALIVE")
-        self._end(hold_id, hold.delivered, "expired", "E")
+        self._end(hold_id, hold.delivered, "expired", "E", None)
         return ExpireReply("OK", hold.delivered)
 
     # -- what comes from PostgreSQL --

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Literal
 
 from rabbitgw.keynames import KeyNames
-from rabbitgw.prepared import WindowCheck
+from rabbitgw.prepared import RateCheck, WindowCheck
 from rabbitgw.redis_link import RedisLink
 from rabbitgw.replies import (
     CreditReply,
@@ -121,6 +121,8 @@ class World:
         worker_id: str = WORKER,
         currency: str = "USD",
         ticket: bytes = TICKET,
+        rates: Sequence[RateCheck] = (),
+        tokens: int = 0,
     ) -> ReserveReply:
         return await reserve(
             self.scripts,
@@ -136,6 +138,8 @@ class World:
             windows=windows,
             offers=offers,
             ticket=ticket,
+            rates=rates,
+            tokens=tokens,
         )
 
     async def extend(
@@ -164,6 +168,7 @@ class World:
         hold_id: str = HOLD,
         first_try_ms: int = 0,
         status: Literal["settled", "partial"] = "settled",
+        tokens: int | None = None,
     ) -> SettleReply:
         return await self.scripts.settle(
             PARTITION,
@@ -174,6 +179,7 @@ class World:
             status=status,
             payload=PAYLOAD,
             first_try_ms=first_try_ms,
+            tokens=tokens,
         )
 
     async def release(self, *, hold_id: str = HOLD) -> ReleaseReply:

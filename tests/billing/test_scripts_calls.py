@@ -20,7 +20,7 @@ from tests.billing.money_world import ACCOUNT, HOLD, KEY, PARTITION, WORKER, Wor
 from tests.scripted import LookingLink
 
 LUA = Path(scripts_module.__file__).parent / "billing" / "lua"
-PRELUDES = {"prologue", "amounts", "holds", "ends"}
+PRELUDES = {"prologue", "amounts", "holds", "rates", "ends"}
 
 
 class ScriptedLink(LookingLink):

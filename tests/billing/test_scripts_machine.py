@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from rabbitgw.scripts import WindowLimit
-from tests.billing.money_driver import LIMITS, MoneyDriver
+from tests.billing.money_driver import LIMITS, RATES, MoneyDriver
 from tests.billing.money_model import Model
 from tests.billing.money_world import (
     ACCOUNT,
@@ -38,6 +38,8 @@ from tests.scripted import Offer, reserve
 WORKERS = ("w-1", "w-2")
 small = st.integers(0, 120)
 number = st.integers(0, 5)
+rate_ids = st.just([]) | st.lists(st.sampled_from(sorted(RATES)), unique=True, max_size=4)
+tokens = st.sampled_from([0, 1, 150, 333, 700, 701, 1500])
 steps_ms = st.sampled_from(
     [1, 4_000, LEASE_MS, LEASE_MS, 500_000, MARK_LIFE_MS, AGE_MAX_MS, 4 * AGE_MAX_MS, FIVE_HOURS_MS, DAY_MS]
 )
@@ -62,6 +64,8 @@ class MoneyMachine(MoneyDriver):
         ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=4),
         days_back=st.sampled_from([0, 0, 0, 0, 0, 1]),
         backlog_max=st.sampled_from([1000, 1000, 1000, 5]),
+        rate_ids=rate_ids,
+        tokens=tokens,
         offers=st.lists(
             st.tuples(small, small, st.sampled_from([0, 0, 1]), st.text("01", min_size=4, max_size=4)),
             min_size=1,
@@ -75,6 +79,8 @@ class MoneyMachine(MoneyDriver):
         ids: list[int],
         days_back: int,
         backlog_max: int,
+        rate_ids: list[int],
+        tokens: int,
         offers: list[tuple[int, int, int, str]],
     ) -> None:
         arguments: dict[str, Any] = {
@@ -94,6 +100,8 @@ class MoneyMachine(MoneyDriver):
                 for one, other, last, enforce in offers
             ],
             "ticket": b"ticket %d" % self.made,
+            "rates": [RATES[i] for i in rate_ids],
+            "tokens": tokens,
         }
         self.send_reserve(arguments)
 
@@ -106,8 +114,13 @@ class MoneyMachine(MoneyDriver):
         )
         self.check(answered, expected)
 
-    @rule(amount=small, ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=4))
-    def reserve_plainly(self, amount: int, ids: list[int]) -> None:
+    @rule(
+        amount=small,
+        ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=4),
+        rate_ids=rate_ids,
+        tokens=tokens,
+    )
+    def reserve_plainly(self, amount: int, ids: list[int], rate_ids: list[int], tokens: int) -> None:
         self.send_reserve(
             {
                 "hold_id": self.new_id(),
@@ -118,6 +131,8 @@ class MoneyMachine(MoneyDriver):
                 "windows": self.windows(ids),
                 "offers": [Offer(amount * self.unit, amount * self.unit, 0, "0" * len(ids))],
                 "ticket": b"plain",
+                "rates": [RATES[i] for i in rate_ids],
+                "tokens": tokens,
             }
         )
 
@@ -168,14 +183,19 @@ class MoneyMachine(MoneyDriver):
         cost=st.integers(0, 200),
         tried_ms_ago=st.sampled_from([None, 0, 449_999, 450_000, 450_001]),
         status=st.sampled_from(["settled", "partial"]),
+        used=st.none() | tokens,
     )
-    def settle(self, whose: str, number: int, cost: int, tried_ms_ago: int | None, status: Any) -> None:
+    def settle(
+        self, whose: str, number: int, cost: int, tried_ms_ago: int | None, status: Any, used: int | None
+    ) -> None:
         hold_id = self.pick(whose, number)
         first_try_ms = 0 if tried_ms_ago is None else self.model.now_ms - tried_ms_ago
-        expected = self.model.settle(hold_id, cost * self.unit, first_try_ms, status)
+        expected = self.model.settle(hold_id, cost * self.unit, first_try_ms, status, used)
         self.check(
             self.run(
-                self.world.settle(cost * self.unit, hold_id=hold_id, first_try_ms=first_try_ms, status=status)
+                self.world.settle(
+                    cost * self.unit, hold_id=hold_id, first_try_ms=first_try_ms, status=status, tokens=used
+                )
             ),
             expected,
         )

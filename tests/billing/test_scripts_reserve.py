@@ -41,6 +41,7 @@ async def test_the_hold_stores_all_that_its_end_will_need(world: World) -> None:
         max_at_ms=START_MS + AGE_MAX_MS,
         windows=("11:life",),
         last=False,
+        rates="",
         ticket=TICKET,
     )
 

@@ -1,6 +1,7 @@
 -- ends: what settle, release and expire share, since each ends a hold. Put in front of those three.
 --   KEYS[2] account, KEYS[3] holds, KEYS[4] mark, KEYS[5] events, in all three.
---   Gives read_account(currency, windows), check_sums(...), move_money(...), emit(...).
+--   Gives read_account(currency, windows), check_sums(...), move_money(...), emit(...),
+--   give_rates_back(kept, tokens).
 -- An end passes when memory is full: its first write is HDEL, and once a script has written, Redis refuses
 -- nothing more.
 
@@ -51,6 +52,24 @@ local function move_money(hold_id, fields, values, freed, paid, charge)
     redis.call('HSET', KEYS[2], fields[3], redis.call('HGET', KEYS[2], fields[1]))
   end
   return shown(balance - held)
+end
+
+-- Give back what a hold has kept of rates: its place among the parallel calls, and of its tokens those that it did
+-- not use in truth (if it used more, they are taken now). tokens: a number; nil: not known, all stay taken.
+local function give_rates_back(kept, tokens)
+  local DAY_US = 86400000000 -- more than this no single call takes of a rate, whatever it has used
+  local function token_us(count, tpm) return math.min(math.floor(count * 60000000 / tpm), DAY_US) end
+  local taken = tonumber(string.match(kept, '^%d+'))
+  for id, tpm, parallel in string.gmatch(kept, ',(%d+):(%d+):([01])') do
+    if parallel == '1' and tonumber(redis.call('HGET', KEYS[2], 'p:' .. id) or '0') > 0 then
+      redis.call('HINCRBY', KEYS[2], 'p:' .. id, '-1')
+    end
+    local arrival_us = tpm ~= '0' and tokens and redis.call('HGET', KEYS[2], 't:' .. id)
+    if arrival_us then
+      local change_us = token_us(tokens, tonumber(tpm)) - token_us(taken, tonumber(tpm))
+      redis.call('HSET', KEYS[2], 't:' .. id, shown(math.max(arrival_us + change_us, 0)))
+    end
+  end
 end
 
 -- Leave the mark of the end, and tell the books.

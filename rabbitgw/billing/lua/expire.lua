@@ -10,7 +10,8 @@
 --     {ALIVE}           its worker lives, and it is not too old; nothing is written
 --     {GONE}            no such hold; nothing is written
 --   Writes: h:<CUR> falls by the hold, b:<CUR> by what was delivered, counters that exist change by the
---   difference; the mark E keeps the charge and the hold, for a late settle; one event with the ticket as payload.
+--   difference; the mark E keeps the charge and the hold, for a late settle; one event with the ticket as payload. Of rates the place among
+--   parallel calls is given back; the tokens stay taken, since nobody knows what it used.
 --   Passes when memory is full.
 --   Example: balance 1000, held 300 by this hold, 50 delivered, lease over -> {OK, '50'}, balance 950, held 0
 local hold_id, account_id = ARGV[2], ARGV[3]
@@ -23,7 +24,7 @@ if not packed then
   if redis.call('EXISTS', KEYS[2]) == 0 then return {'COLD'} end
   return {'GONE'}
 end
-local owner, currency, amount, delivered, worker_id, _, max_at_ms, windows, _, ticket = unpack_hold(packed)
+local owner, currency, amount, delivered, worker_id, _, max_at_ms, windows, _, rates, ticket = unpack_hold(packed)
 local fields, values = read_account(currency, windows)
 if not fields then return {'COLD'} end
 local lease = redis.call('HGET', KEYS[6], worker_id)
@@ -35,6 +36,7 @@ check_sums(fields, values, tonumber(amount), 0, tonumber(delivered))
 
 -- Write.
 move_money(hold_id, fields, values, amount, '0', delivered)
+if rates ~= '' then give_rates_back(rates, nil) end
 local mark = 'E\31' .. delivered .. '\31' .. packed
 emit(hold_id, mark, 'expired', delivered, '0', account_id, currency, windows, ticket)
 return {'OK', delivered}

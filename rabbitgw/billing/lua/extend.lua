@@ -37,7 +37,7 @@ if not packed then
   if redis.call('EXISTS', account) == 0 then return {'COLD'} end
   return {'GONE'}
 end
-local owner, currency, amount_text, delivered_text, worker_id, admitted_ms, max_at_ms, windows, last, ticket =
+local owner, currency, amount_text, delivered_text, worker_id, admitted_ms, max_at_ms, windows, last, rates, ticket =
   unpack_hold(packed)
 if owner ~= ARGV[3] then error('BADARG hold ' .. hold_id .. ' is of account ' .. owner, 0) end
 local fields = {'b:' .. currency, 'h:' .. currency}
@@ -80,7 +80,7 @@ if delivered > tonumber(delivered_text) then delivered_text = ARGV[6] end
 -- Write.
 redis.call('HDEL', holds, hold_id)
 redis.call('HSET', holds, hold_id, pack_hold(owner, currency, granted_text, delivered_text, worker_id, admitted_ms,
-  max_at_ms, windows, last, ticket))
+  max_at_ms, windows, last, rates, ticket))
 if growth ~= '0' then
   redis.call('HINCRBY', account, fields[2], growth)
   for i = 3, #fields do

@@ -9,7 +9,7 @@
 --                        answers DONE. The account is not asked for: it may be loaded before that reserve comes
 --     {DONE}             it had ended before; nothing is written
 --   Writes: h:<CUR> and the counters that exist fall by the hold, the mark R, one event with charge 0 (none for a
---   tombstone). Passes when memory is full.
+--   tombstone). Of rates the place among parallel calls and the tokens are given back. Passes when memory is full.
 --   Example: balance 1000, held 300 by this hold -> {OK, '1000'}; again -> {DONE};
 --   an id never reserved -> {TOMBSTONE}
 local hold_id, account_id, currency, payload = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -24,7 +24,7 @@ if not packed then
   redis.call('SET', KEYS[4], 'R', 'PX', MARK_LIFE_MS)
   return {'TOMBSTONE'}
 end
-local owner, held_currency, amount, windows = payer_of(packed)
+local owner, held_currency, amount, windows, rates = payer_of(packed)
 local fields, values = read_account(currency, windows)
 if not fields then return {'COLD'} end
 
@@ -36,5 +36,6 @@ check_sums(fields, values, tonumber(amount), 0, 0)
 
 -- Write.
 local available = move_money(hold_id, fields, values, amount, '0', '0')
+if rates ~= '' then give_rates_back(rates, 0) end
 emit(hold_id, 'R', 'released', '0', '0', account_id, currency, windows, payload)
 return {'OK', available}

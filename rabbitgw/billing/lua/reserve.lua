@@ -1,5 +1,5 @@
 -- reserve: put a hold on a wallet, and on every spend window above the caller, before a byte goes upstream.
--- Needs: prologue, amounts, holds
+-- Needs: prologue, amounts, holds, rates
 --   KEYS  1 epoch  2 account  3 holds  4 mark of this hold  5 events
 --   ARGV  1 epoch  2 hold_id (UUIDv7, ours)  3 worker_id  4 account_id  5 currency  6 key_id  7 key_generation
 --         8 max_age_ms, after which the sweeper may end the hold  9 backlog_max, events
@@ -7,6 +7,8 @@
 --         then 5 per window: window_id, span, start_ms, end_ms (0 = never ends), limit_nanos; a span '*18000000' is
 --         one of that many ms that opens at an admission: the open one, named by the time at which it opened, or else
 --         one that opens now
+--         then rates, in one text: '' for none, else at most 16 'id rpm tpm parallel;' (0 = no such limit) and behind
+--         them the tokens that the call is estimated at
 --         then offers, at least 1, in one text: 'amount_nanos least_nanos last enforce;' each; least <= amount,
 --         last 0|1, enforce one '0' or '1' per window
 --         then ticket (JSON), of them all
@@ -24,14 +26,18 @@
 --     {STALE}                                        the key has another generation: look it up again
 --     {SPAN, now_ms}                                 a window's span is not the present one
 --     {BACKLOG, events}                              the books are too far behind
---     {OK, offer, granted, available, now_ms}        offer counts from 0; available is what is left after the hold
+--     {RATE, rule, what, limit, wait_ms, now_ms, standing}  a rule (its place in the list, from 0) refuses; what is
+--                                                    rpm, tpm or parallel; wait_ms -1: it can never pass
+--     {OK, offer, granted, available, now_ms}        offer counts from 0; available is what is left after the hold.
+--                                                    With rates, standing follows
 --     {SHORT, available, now_ms}                     the first offer fails at the wallet, or its last-money
 --                                                    place is taken
 --     {WINDOW, window, limit, remaining, now_ms, span}
 --                                                    ... at this window (counts from 0), in this span of it;
 --                                                    remaining may be negative
---   Writes: h:<CUR> and every window's counter rise by what is granted, the hold is stored, l:<CUR> is taken by
---   a last-money call; the first touch of a span drops the counter of the span before the previous one.
+--   standing is {request_limit, remaining, reset_ms, token_limit, remaining, reset_ms}, see rates.lua.
+--   Writes: h:<CUR> and every window's counter rise by what is granted, every rate is taken, the hold is stored,
+--   l:<CUR> is taken by a last-money call; the first touch of a span drops the counter of the span before the previous one.
 --   A refusal writes nothing. The first write is one that Redis refuses when memory is full.
 --   Example: balance 1000, held 0, no windows, offers '300 300 0 ;' -> {OK, 0, '300', '700', now}; the same again ->
 --   {HELD, 0, '300', '700', now}; another of '800 800 0 ;' -> {SHORT, '700', now};
@@ -43,11 +49,11 @@ local OFFER = '()(%d+) (%d+) ([01]) ([01]*);()' -- where it begins, its parts, a
 
 -- Arguments: their number first, so that none is missing below.
 local n_windows, max_age_ms, backlog_max = tonumber(ARGV[10]), tonumber(ARGV[8]), tonumber(ARGV[9])
-if #KEYS ~= 5 or n_windows < 0 or n_windows > 16 or #ARGV ~= 12 + WINDOW * n_windows
+if #KEYS ~= 5 or n_windows < 0 or n_windows > 16 or #ARGV ~= 13 + WINDOW * n_windows
   or max_age_ms < 0 or backlog_max < 0 then
   error('BADARG reserve: counts do not fit', 0)
 end
-local offers_text, ticket = ARGV[#ARGV - 1], ARGV[#ARGV]
+local rates_text, offers_text, ticket = ARGV[#ARGV - 2], ARGV[#ARGV - 1], ARGV[#ARGV]
 
 -- Read.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'FENCED'} end
@@ -56,7 +62,7 @@ if redis.call('EXISTS', mark) == 1 then return {'DONE'} end
 local b_field, h_field, l_field = 'b:' .. currency, 'h:' .. currency, 'l:' .. currency
 local packed = redis.call('HGET', holds, hold_id)
 if packed then
-  local owner, held_currency, amount, _, _, _, _, _, held_last, held_ticket = unpack_hold(packed)
+  local owner, held_currency, amount, _, _, _, _, _, held_last, _, held_ticket = unpack_hold(packed)
   if owner ~= account_id or held_currency ~= currency then
     error('BADARG hold ' .. hold_id .. ' is of account ' .. owner .. ' in ' .. held_currency, 0)
   end
@@ -86,11 +92,12 @@ for w = 1, n_windows do
   fields[2 * w + 3] = 'w:' .. ARGV[at] .. ':' .. span
   fields[2 * w + 4] = 'ws:' .. ARGV[at]
 end
+local rates = rates_text ~= '' and read_rates(rates_text, fields, now_ms)
 local state = redis.call('HMGET', account, unpack(fields))
 if not state[1] and redis.call('EXISTS', account) == 0 then return {'COLD'} end
 if state[1] ~= ARGV[7] then return {'STALE'} end
 
--- Check: the spans are today's, the books keep up, and an offer passes.
+-- Check: the spans are today's, the books keep up, no rate refuses, and an offer passes.
 local rooms = {}
 for w = 1, n_windows do
   local at = 6 + WINDOW * w
@@ -100,6 +107,10 @@ for w = 1, n_windows do
 end
 local backlog = redis.call('XLEN', events)
 if backlog >= backlog_max then return {'BACKLOG', backlog} end
+local refusal = rates and rates.check(state)
+if refusal then
+  return {'RATE', refusal[1], refusal[2], refusal[3], refusal[4], now_ms, rates.standing()}
+end
 
 local balance, held = tonumber(state[2] or '0'), tonumber(state[3] or '0')
 local last_free -- asked when an offer needs it; a place whose hold is gone is free
@@ -157,7 +168,9 @@ for w = 1, n_windows do
   end
   redis.call('HINCRBY', account, 'w:' .. names[w], granted)
 end
+local kept = rates and rates.take() or ''
 redis.call('HSET', holds, hold_id, pack_hold(account_id, currency, granted, '0', ARGV[3], shown(now_ms),
-  shown(now_ms + max_age_ms), table.concat(names, ','), taken_last, ticket))
+  shown(now_ms + max_age_ms), table.concat(names, ','), taken_last, kept, ticket))
 if taken_last == '1' then redis.call('HSET', account, l_field, hold_id) end
+if rates then return {'OK', taken, granted, shown(balance - held_now), now_ms, rates.standing()} end
 return {'OK', taken, granted, shown(balance - held_now), now_ms}

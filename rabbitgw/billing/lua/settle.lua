@@ -4,6 +4,7 @@
 --   ARGV  1 epoch  2 hold_id  3 account_id  4 currency  5 cost_nanos, may exceed the hold
 --         6 first_try_ms: when this settle was first sent, by Redis' clock; 0 = this is the first try
 --         7 status (settled | partial)  8 payload (JSON, goes to the event as it is)
+--         9 tokens that the call used in truth, input and output; for a call under a token rate, else left out
 --   Replies; money is text
 --     {FENCED}
 --     {OK, available, now_ms}       held before, charged now; available may be negative
@@ -17,13 +18,15 @@
 --   What is found decides, and age only where nothing is found: a hold that is still there is charged however old
 --   the try is, since leaving it would let the sweeper charge it beside what is booked in PostgreSQL.
 --   Writes: h:<CUR> falls by the hold, b:<CUR> by the cost, counters that exist change by cost - hold, o:<CUR>
---   keeps the lowest balance below zero, the mark S, one event. Passes when memory is full.
+--   keeps the lowest balance below zero, the mark S, one event. Of rates the place among parallel calls is
+--   given back and the tokens are set right; a LATE settle changes no rate. Passes when memory is full.
 --   Example: balance 1000, held 300 by this hold, cost 120 -> {OK, '880', now}; the same again -> {DONE}.
 --   Expired with 50 charged, cost 120 -> {LATE, ...} and an event of 70; cost 20 -> an event of -30.
 local hold_id, account_id, currency, cost = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local first_try_ms, status, payload = tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local charge = nanos(cost, 'cost_nanos')
-if #KEYS ~= 5 or #ARGV ~= 8 or not first_try_ms or status ~= 'settled' and status ~= 'partial' then
+local tokens = ARGV[9] and nanos(ARGV[9], 'tokens')
+if #KEYS ~= 5 or #ARGV ~= 8 and not tokens or #ARGV > 9 or not first_try_ms or status ~= 'settled' and status ~= 'partial' then
   error('BADARG settle: arguments do not fit', 0)
 end
 
@@ -43,8 +46,8 @@ if not packed then
   if not packed then error('BADHOLD a mark that is none: ' .. mark, 0) end
   status = 'late'
 end
-local owner, held_currency, amount, windows = payer_of(packed)
-if status == 'late' then amount = '0' end -- expiry has freed it
+local owner, held_currency, amount, windows, rates = payer_of(packed)
+if status == 'late' then amount, rates = '0', '' end -- expiry has freed it
 local fields, values = read_account(currency, windows)
 if not fields then return {'COLD'} end
 
@@ -56,6 +59,7 @@ check_sums(fields, values, tonumber(amount), tonumber(paid), charge)
 
 -- Write.
 local available = move_money(hold_id, fields, values, amount, paid, cost)
+if rates ~= '' then give_rates_back(rates, tokens) end
 emit(hold_id, 'S', status, difference(cost, paid), paid, account_id, currency, windows, payload)
 if status == 'late' then return {'LATE', available, now_ms} end
 return {'OK', available, now_ms}
