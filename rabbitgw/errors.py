@@ -16,6 +16,7 @@
     │   ├── BodyTooLarge       413  request_too_large      names the limit
     │   ├── ExpectationFailed  417  expectation_failed     an Expect that is not 100-continue
     │   ├── HeadTooLarge       431  head_too_large         names the limit
+    │   ├── RateLimited        429  rate_limit_exceeded    requests, tokens or calls in parallel; says when to come back
     │   └── BudgetError        429  money says no
     │       ├── BalanceShort   429  insufficient_quota     the wallet
     │       └── WindowShort    429  budget_exceeded        a spend window; says when it resets
@@ -143,6 +144,21 @@ class ExpectationFailed(CallerError):
 class HeadTooLarge(CallerError):
     http_status = 431
     code = "head_too_large"
+
+
+class RateLimited(CallerError):
+    """A rate of the caller is used up. `what`: rpm, tpm or parallel; `retry_after_s` None: this call can never pass.
+    `standing`: where they stand with their rates, numbers as the reserve script has them."""
+
+    http_status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self, message: str, *, what: str, retry_after_s: float | None, standing: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.what = what
+        self.standing = standing
 
 
 class BudgetError(CallerError):

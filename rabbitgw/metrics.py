@@ -35,6 +35,7 @@ def _codes(kind: type[errors.RabbitError] = errors.RabbitError) -> Iterator[str]
 REASONS: Final[tuple[tuple[type[errors.RabbitError], str], ...]] = (
     (errors.BalanceShort, "balance"),
     (errors.WindowShort, "window"),
+    (errors.RateLimited, "rate"),
     (errors.Backlog, "backlog"),
     (errors.RedisUnavailable, "redis"),
     (errors.PostgresUnavailable, "postgres"),

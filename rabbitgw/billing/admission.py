@@ -10,28 +10,26 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-from rabbitgw import clock, metrics, telemetry
-from rabbitgw.billing.desks import Desk, Desks
+from rabbitgw import clock, metrics
+from rabbitgw.billing.desks import NO_LOAD, Desk, Desks, Load
 from rabbitgw.billing.holding import Growth, Holding
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.leases import Leases
 from rabbitgw.billing.plan_book import PlanFeed
+from rabbitgw.billing.refusals import extend_error, reserve_error
 from rabbitgw.billing.settling import Ending, Settler
-from rabbitgw.billing.shortfalls import balance_short, balance_taken, window_short
+from rabbitgw.billing.shortfalls import balance_taken
 from rabbitgw.billing.windows import Span, WindowRule
 from rabbitgw.clock import RedisClock
 from rabbitgw.errors import (
-    Backlog,
     BalanceShort,
-    BudgetError,
-    InvariantBroken,
     RabbitError,
     RedisReplyError,
     RedisUnavailable,
     WindowShort,
 )
 from rabbitgw.prepared import EndCommands
-from rabbitgw.replies import ExtendReply, ReserveReply
+from rabbitgw.replies import ReserveReply, Standing
 from rabbitgw.scripts import Scripts, WindowLimit
 
 TRIES_MAX: Final = 6  # words that ask for a correction and another try: cold, stale, span
@@ -61,6 +59,8 @@ class Hold:
     granted_nanos: int
     windows: tuple[tuple[WindowRule, Span], ...]
     ends: EndCommands
+    counts_tokens: bool = False  # it is to be told what it used in truth
+    standing: Standing | None = None  # with the rates that it came under
 
 
 class Till:
@@ -115,13 +115,14 @@ class Till:
         ticket: bytes,
         *,
         check: Callable[[KeyRecord], None] = lambda key: None,
+        load: Load = NO_LOAD,
     ) -> Hold:
         """Set money aside by the first of `terms` that passes.
 
         `check` raises what a key forbids (other models, say): asked again of a key that has changed since the caller
-        looked at it.
-        Raises: AuthError (the key was revoked or changed), BalanceShort, WindowShort, Backlog, RedisUnavailable,
-        PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
+        looked at it. `load`: what it takes of rates.
+        Raises: AuthError (the key was revoked or changed), BalanceShort, WindowShort, RateLimited, Backlog,
+        RedisUnavailable, PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
         """
         account_id, first = key.account_id, terms[0]
         tried = None
@@ -129,25 +130,30 @@ class Till:
         if entered:  # as `_ask`, of which nearly every call would be three coroutines more
             try:
                 if self._leases.held(key.partition):
-                    tried = desk, _, sent = self._sent(key, hold_id, terms, ticket)
+                    tried = desk, _, sent = self._sent(key, hold_id, terms, ticket, load)
                     reply = await sent
                     if reply[0] == b"OK":
-                        _, index, granted, available, now_ms = reply
+                        _, index, granted, available, now_ms, *more = reply
                         self._clock.observe(now_ms)
                         granted_nanos = int(granted)
                         self._holding.granted(account_id, hold_id, granted_nanos, int(available))
-                        return Hold(hold_id, key, index, granted_nanos, desk.windows, desk.ends)
+                        hold = Hold(hold_id, key, index, granted_nanos, desk.windows, desk.ends)
+                        if more:
+                            hold.counts_tokens, hold.standing = desk.counts_tokens, Standing(*more[0])
+                        return hold
             except RedisUnavailable:
                 pass  # `_ask` meets it again, in what was sent
             except BaseException:
                 self._give_up(account_id, hold_id)
                 raise
-        return await self._reserve_on(secret, key, hold_id, terms, ticket, check, entered, tried)
+        return await self._reserve_on(secret, key, hold_id, terms, ticket, check, load, entered, tried)
 
-    def _sent(self, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes) -> _Tried:
+    def _sent(
+        self, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes, load: Load
+    ) -> _Tried:
         """Send a reserve as the key's desk has it now."""
-        desk = self._desks.of(key, self._clock.now_ms())
-        command = desk.command.filled(hold_id, desk.command.offers(terms), ticket)
+        desk = self._desks.of(key, self._clock.now_ms(), load)
+        command = desk.command.filled(hold_id, desk.command.offers(terms), ticket, load[1] or 0)
         return desk, command, self._link.send(command)
 
     async def _reserve_on(
@@ -158,6 +164,7 @@ class Till:
         terms: tuple[Terms, ...],
         ticket: bytes,
         check: Callable[[KeyRecord], None],
+        load: Load,
         entered: bool,
         tried: _Tried | None,
     ) -> Hold:
@@ -166,12 +173,12 @@ class Till:
         try:
             if entered:
                 try:
-                    return await self._ask(secret, key, hold_id, terms, ticket, check, tried)
+                    return await self._ask(secret, key, hold_id, terms, ticket, check, load, tried)
                 except (BalanceShort, WindowShort) as error:
                     refusal = error
 
             def ask(terms: tuple[Terms, ...]) -> Awaitable[Hold]:
-                return self._ask(secret, key, hold_id, terms, ticket, check)
+                return self._ask(secret, key, hold_id, terms, ticket, check, load)
 
             return await self._stand_in_line(key, hold_id, terms, ask, refusal)
         except RabbitError as error:
@@ -203,19 +210,25 @@ class Till:
             return
         if reply.word in ("SHORT", "WINDOW"):
             self._holding.starves(hold.key.account_id, hold.hold_id)
-        raise self._extend_error(hold, reply)
+        raise extend_error(hold.key, hold.windows, reply)
 
     async def settle(
-        self, hold: Hold, cost_nanos: int, status: Literal["settled", "partial"], payload: bytes
+        self,
+        hold: Hold,
+        cost_nanos: int,
+        status: Literal["settled", "partial"],
+        payload: bytes,
+        tokens: int | None = None,
     ) -> None:
-        """Turn the hold into a charge; returns when Redis has it, or else the spool on disk.
+        """Turn the hold into a charge; returns when Redis has it, or else the spool on disk. `tokens`: what
+        it used, where the hold counts them.
 
         Raises: StoreError when neither could be reached: the caller must not see its answer whole.
         """
         key, hold_id, began_s = hold.key, hold.hold_id, clock.monotonic_s()
         try:
             first_try_ms = self._clock.now_ms()
-            command = hold.ends.settle(hold_id, cost_nanos, first_try_ms, status, payload)
+            command = hold.ends.settle(hold_id, cost_nanos, first_try_ms, status, payload, tokens)
             sent = self._link.send(command)
             try:
                 charged = (await sent)[0] == b"OK"
@@ -224,7 +237,7 @@ class Till:
             if not charged:
                 ending = Ending(
                     hold_id, key.partition, key.account_id, key.currency,
-                    cost_nanos, status, payload, first_try_ms,
+                    cost_nanos, status, payload, first_try_ms, tokens,
                 )  # fmt: skip
                 await self._settler.settle(ending, command, sent, began_s)
         finally:
@@ -299,6 +312,7 @@ class Till:
         terms: tuple[Terms, ...],
         ticket: bytes,
         check: Callable[[KeyRecord], None],
+        load: Load,
         tried: _Tried | None = None,
     ) -> Hold:
         """Ask for a hold, corrected as the script asks, until it grants or refuses; and let the others of the
@@ -308,7 +322,7 @@ class Till:
             for _ in range(TRIES_MAX):
                 if tried is None:
                     await self._leases.ensure(key.partition)
-                    tried = self._sent(key, hold_id, terms, ticket)
+                    tried = self._sent(key, hold_id, terms, ticket, load)
                 (desk, command, sent), tried = tried, None
                 try:
                     reply = await self._scripts.reserved(command, sent)
@@ -332,7 +346,10 @@ class Till:
             self._give_up(account_id, hold_id)
             raise
         self._holding.granted(account_id, hold_id, reply.granted_nanos, reply.available_nanos)
-        return Hold(hold_id, key, reply.offer, reply.granted_nanos, desk.windows, desk.ends)
+        return Hold(
+            hold_id, key, reply.offer, reply.granted_nanos, desk.windows, desk.ends, desk.counts_tokens,
+            reply.standing,
+        )  # fmt: skip
 
     def _give_up(self, account_id: int, hold_id: str) -> None:
         self._holding.refused(account_id, hold_id)
@@ -357,7 +374,7 @@ class Till:
             case "SPAN":
                 pass  # the clock has been observed; the spans are named anew
             case _:
-                raise self._reserve_error(key, desk.windows, reply)
+                raise reserve_error(key, desk, reply)
         return key
 
     async def _fresh(self, secret: str, key: KeyRecord) -> KeyRecord:
@@ -368,27 +385,3 @@ class Till:
                 key.partition, key.account_id, key_id=key.key_id, generation=key.generation
             )
         return fresh
-
-    def _reserve_error(
-        self, key: KeyRecord, windows: tuple[tuple[WindowRule, Span], ...], reply: ReserveReply
-    ) -> Exception:
-        match reply.word:
-            case "SHORT":
-                return balance_short(key, reply.available_nanos)
-            case "WINDOW":
-                return window_short(*windows[reply.window], reply)
-            case "BACKLOG":
-                telemetry.error("books_behind", partition=key.partition, events=reply.backlog)
-                return Backlog("the books are behind; try again soon", retry_after_s=5)
-            case "FENCED":
-                return RedisUnavailable("the deployment's epoch has changed; this process must be restarted")
-        return InvariantBroken(f"reserve answered {reply.word} for a fresh id")
-
-    def _extend_error(self, hold: Hold, reply: ExtendReply) -> Exception:
-        match reply.word:
-            case "SHORT":
-                return balance_short(hold.key, reply.available_nanos)
-            case "WINDOW":
-                return window_short(*hold.windows[reply.window], reply)
-        # GONE, COLD, FENCED: the hold is no longer there to grow; what it charged is settled late
-        return BudgetError("the hold of this call has ended; the answer stops here")

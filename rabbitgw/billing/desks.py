@@ -1,4 +1,5 @@
-"""What the calls of one key have in common, kept ready: its spans of today, its reserve and ends as far as written.
+"""What calls of one key under the same rates have in common, kept ready: spans of today, reserve and ends as far as
+written.
 
 Owns when that is out of date: with another record of the key, and when a span of its windows, or a temporary increase
 of a limit, ends. Sends nothing.
@@ -11,10 +12,14 @@ from typing import Final, NamedTuple
 
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.plan_book import PlanBook, PlanFeed
+from rabbitgw.billing.rate_rules import RateRule, binding, by_model
 from rabbitgw.billing.windows import NEVER_MS, Span, WindowRule, check_of, span_of
 from rabbitgw.prepared import EndCommands, ReserveCommand
 from rabbitgw.scripts import Scripts
 
+# What a call takes of rates: its model, and the tokens that it is estimated at; None: it is free, and takes none.
+Load = tuple[str, int | None]
+NO_LOAD: Final[Load] = ("", 0)
 DESKS_MAX: Final = 10_000  # about 2 kB each; past it all are made anew
 
 
@@ -26,6 +31,8 @@ class Desk(NamedTuple):
     ends: EndCommands
     start_ms: int  # by Redis' clock: from here
     end_ms: int  # until just before here its spans and limits are the present ones
+    rates: tuple[RateRule, ...] = ()
+    counts_tokens: bool = False  # one of the rates does
 
 
 class Desks:
@@ -41,10 +48,11 @@ class Desks:
         self._worker_id = worker_id
         self._max_age_ms = max_age_ms
         self._backlog_max = backlog_max
-        self._desks: dict[int, Desk] = {}  # by key
+        self._desks: dict[int | tuple[int, str, bool], Desk] = {}  # by key; with rates by kind of call too
 
-    def of(self, key: KeyRecord, at_ms: int) -> Desk:
-        desk = self._desks.get(key.key_id)
+    def of(self, key: KeyRecord, at_ms: int, load: Load = NO_LOAD) -> Desk:
+        name = _name(key, load) if key.rates else key.key_id
+        desk = self._desks.get(name)
         if (
             desk is not None
             and desk.key is key
@@ -54,14 +62,15 @@ class Desks:
             return desk
         if len(self._desks) >= DESKS_MAX:
             self._desks.clear()
-        desk = self._desks[key.key_id] = self._made(key, at_ms)
+        desk = self._desks[name] = self._made(key, at_ms, load)
         return desk
 
-    def _made(self, key: KeyRecord, at_ms: int) -> Desk:
+    def _made(self, key: KeyRecord, at_ms: int, load: Load) -> Desk:
         plans = self._plans.book if key.plans else None
         rules = key.windows if plans is None else (*key.windows, *plans.windows(key.plans, at_ms))
         windows = tuple((rule, span_of(rule, at_ms)) for rule in rules)
         checks = [check_of(rule, span, at_ms) for rule, span in windows]
+        rates = binding(key.rates, load[0], free=load[1] is None)
         command = self._scripts.reserve_command(
             key.partition,
             key.account_id,
@@ -72,6 +81,7 @@ class Desks:
             max_age_ms=self._max_age_ms,
             backlog_max=self._backlog_max,
             windows=checks,
+            rates=[rule.check for rule in rates],
         )
         start_ms = max((check.start_ms for check in checks), default=0)
         end_ms = min((check.end_ms for check in checks if check.end_ms), default=NEVER_MS)
@@ -79,4 +89,11 @@ class Desks:
             from_ms, to_ms = plans.unchanged_ms(key.plans, at_ms)
             start_ms, end_ms = max(start_ms, from_ms), min(end_ms, to_ms)
         ends = self._scripts.end_commands(key.partition, key.account_id, key.currency)
-        return Desk(key, plans, windows, command, ends, start_ms, end_ms)
+        counts_tokens = any(rule.tpm for rule in rates)
+        return Desk(key, plans, windows, command, ends, start_ms, end_ms, rates, counts_tokens)
+
+
+def _name(key: KeyRecord, load: Load) -> tuple[int, str, bool]:
+    """What decides which of the key's rates bind."""
+    model, tokens = load
+    return key.key_id, model if by_model(key.rates) else "", tokens is None

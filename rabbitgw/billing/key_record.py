@@ -15,6 +15,7 @@ import asyncpg
 import orjson
 
 from rabbitgw.billing.plan_book import OnPlan
+from rabbitgw.billing.rate_rules import RateRule, rate_rule
 from rabbitgw.billing.windows import WindowRule
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,7 +24,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
     """`models` are patterns (fnmatch); None allows every model, but for those that `models_denied` match. `windows` are
-    its own, and those of its user, team and account. `scopes` None: all that a caller may; `ip_allowlist` None: from
+    its own, and those of its user, team and account, and so are `rates`.
+    `scopes` None: all that a caller may; `ip_allowlist` None: from
     anywhere. `expires_at_ms`: of the key or of this secret, whichever is first."""
 
     key_id: int
@@ -43,6 +45,7 @@ class KeyRecord:
     models_denied: tuple[str, ...] | None = None
     scopes: tuple[str, ...] | None = None
     ip_allowlist: tuple[str, ...] | None = None
+    rates: tuple[RateRule, ...] = ()
 
     def expired(self, now_ms: int) -> bool:
         return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
@@ -76,6 +79,7 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         models_denied=_texts(row["models_denied"]),
         scopes=_texts(row["scopes"]),
         ip_allowlist=_texts(row["ip_allowlist"]),
+        rates=tuple(map(rate_rule, orjson.loads(row["rates"]))),
     )
 
 
@@ -90,6 +94,7 @@ def record_of_redis(stored: bytes) -> KeyRecord:
         fields[name] = _texts(fields.get(name))
     fields["windows"] = tuple(WindowRule(**window) for window in fields["windows"])
     fields["plans"] = tuple(OnPlan(**on) for on in fields.get("plans", ()))
+    fields["rates"] = tuple(RateRule(**rate) for rate in fields.get("rates", ()))
     return KeyRecord(**fields)
 
 

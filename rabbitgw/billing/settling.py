@@ -41,6 +41,7 @@ class Ending:
     status: str  # settled | partial | released
     payload: bytes  # JSON, billing/events.py
     first_try_ms: int  # by Redis' clock
+    tokens: int | None = None  # that a call under a token rate used in truth
 
     def record(self) -> bytes:
         """Its form in the spool."""
@@ -244,6 +245,7 @@ class Settler:
             status=cast(Literal["settled", "partial"], ending.status),
             payload=ending.payload,
             first_try_ms=ending.first_try_ms,
+            tokens=ending.tokens,
         )
         _check(ending.hold_id, settled.word)
 

@@ -37,3 +37,8 @@ class Usage:
     def cache_write_tokens(self) -> int:
         """All tokens written to the provider's cache; those kept 5 minutes unless it said 1 hour."""
         return self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output: what a token rate counts."""
+        return self.input_tokens + self.output_tokens

@@ -21,11 +21,22 @@ class Ask:
     request_id: ours, of the hold, the bill line and the export. shown_id: the caller's own, where there is one.
     forwarded: headers of the caller that upstream is to see. origin: where it came from; None where nobody may ask.
     streamed: as the body says, once that is read.
+    rate_lines: header lines that say where the caller stands with their rates; once that is known, where there are any.
     """
 
     __slots__ = (
-        "began_ms", "body", "caller_request_id", "dialect", "forwarded", "origin", "read", "request_id", "secret",
-        "shown_id", "streamed",
+        "began_ms",
+        "body",
+        "caller_request_id",
+        "dialect",
+        "forwarded",
+        "origin",
+        "rate_lines",
+        "read",
+        "request_id",
+        "secret",
+        "shown_id",
+        "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +60,7 @@ class Ask:
         self.shown_id = caller_request_id or self.request_id
         self.began_ms = clock.now_ms()
         self.streamed = False
+        self.rate_lines = b""
 
     def take_body(self) -> bytes:
         """What came with the head; kept nowhere else from then on, for a stream may live long."""
@@ -58,7 +70,8 @@ class Ask:
 
 
 def id_lines(ask: Ask) -> bytes:
-    """The request ids of an answer, as header lines that are ready to be sent: openai reads x-request-id, anthropic
-    request-id; the third is always ours."""
+    """The request ids of an answer, and its rates, as header lines that are ready to be sent: openai reads
+    x-request-id, anthropic request-id; the third is always ours."""
     shown = ask.shown_id
-    return f"x-request-id: {shown}\r\nrequest-id: {shown}\r\nx-rabbitgw-request-id: {ask.request_id}\r\n".encode()
+    ids = f"x-request-id: {shown}\r\nrequest-id: {shown}\r\nx-rabbitgw-request-id: {ask.request_id}\r\n".encode()
+    return ids + ask.rate_lines if ask.rate_lines else ids

@@ -24,6 +24,7 @@ from rabbitgw.errors import (
     ModelNotFound,
     NotFound,
     RabbitError,
+    RateLimited,
     StoreError,
     UpstreamBudget,
     UpstreamOverloaded,
@@ -40,6 +41,8 @@ RETRY_AFTER_STORE_S = 1.0
 def openai_type(error: RabbitError) -> str:
     if isinstance(error, BudgetError):
         return "insufficient_quota"
+    if isinstance(error, RateLimited):
+        return "tokens" if error.what == "tpm" else "requests"
     if isinstance(error, CallerError):
         return "invalid_request_error"
     if isinstance(error, UpstreamRateLimited):
@@ -55,6 +58,7 @@ def anthropic_type(error: RabbitError) -> str:
         (NotFound, "not_found_error"),
         (BodyTooLarge, "request_too_large"),
         (UpstreamTimeout, "timeout_error"),
+        (RateLimited, "rate_limit_error"),
         (UpstreamRateLimited, "rate_limit_error"),
         (UpstreamOverloaded, "overloaded_error"),
     ):
@@ -122,6 +126,8 @@ def error_headers(error: RabbitError) -> list[tuple[str, str]]:
     headers: list[tuple[str, str]] = []
     if isinstance(error, BudgetError | UpstreamRefusedUs | UpstreamBudget | UpstreamTimeout):
         headers.append(("x-should-retry", "false"))
+    if isinstance(error, RateLimited) and error.retry_after_s is None:
+        headers.append(("x-should-retry", "false"))  # it would never pass
     if isinstance(error, MethodNotAllowed):
         headers.append(("allow", error.allowed))
     if isinstance(error, WindowShort):

@@ -244,7 +244,8 @@ class Run:
             if end.status == "released":
                 await till.release(hold, end.payload)
             else:
-                await till.settle(hold, end.cost_nanos, end.status, end.payload)
+                tokens = end.usage.total_tokens if hold.counts_tokens and end.usage else None
+                await till.settle(hold, end.cost_nanos, end.status, end.payload, tokens)
         except StoreError as error:
             telemetry.error("settle_lost", exc=error, request_id=ask.request_id)
             self._count(ended_ms, error.code)

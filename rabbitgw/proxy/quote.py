@@ -189,6 +189,18 @@ def media_bound(
     return tokens, nanos
 
 
+def estimated_tokens(call: Call, quote: Quote) -> int | None:
+    """What a call takes of a token rate until it is known what it used: its input by the plain estimate, and the first
+    slice of output or the lower limit that it states. None: it costs nothing, and takes none."""
+    if call.dialect.free:
+        return None
+    tokens = ceil_div(call.body_bytes - call.media_bytes, PLAIN_BYTES_PER_TOKEN)
+    if not call.dialect.has_output:
+        return tokens
+    most = quote.output_tokens_max
+    return tokens + (quote.slice_tokens if most is None else min(quote.slice_tokens, most))
+
+
 FREE: Final = Quote(
     offers=(Terms(0, 0, 0),),
     plain_input_nanos=0,

@@ -26,6 +26,7 @@ from rabbitgw.errors import (
     ModelNotFound,
     ModelNotPriced,
     RabbitError,
+    RateLimited,
     StoreError,
     UpstreamBudget,
     UpstreamError,
@@ -39,7 +40,8 @@ from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
 from rabbitgw.proxy.forward import Run
 from rabbitgw.proxy.forwarder import Forwarder
 from rabbitgw.proxy.key_gate import check_call, check_entry, is_allowed
-from rabbitgw.proxy.quote import quote
+from rabbitgw.proxy.quote import estimated_tokens, quote
+from rabbitgw.proxy.rate_headers import rate_lines
 from rabbitgw.proxy.relay import Client, Headers
 from rabbitgw.proxy.upstream import Upstream
 
@@ -115,6 +117,8 @@ class Service:
             reason="upstream's own words" if error.quotes_upstream else error.message,
         )
         metrics.answered(ask.dialect.name, ask.streamed, error.code)
+        if isinstance(error, RateLimited) and error.standing:
+            ask.rate_lines = rate_lines(error.standing)
         if client.started:
             client.cut()
             return
@@ -165,7 +169,10 @@ class Service:
             offer.offers,
             orjson.dumps(facts),
             check=check,
+            load=(call.model, estimated_tokens(call, offer) if key.rates else 0),
         )
+        if hold.standing is not None:
+            ask.rate_lines = rate_lines(hold.standing)
         return Run(self._forwarder, client, ask, call, price, offer, hold, facts)
 
     async def _let(self, secret: str, key: KeyRecord, check: Callable[[KeyRecord], None]) -> KeyRecord:

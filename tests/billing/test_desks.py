@@ -12,6 +12,7 @@ from rabbitgw.billing import desks as desks_module
 from rabbitgw.billing.desks import Desk, Desks
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.plan_book import PlanFeed
+from rabbitgw.billing.rate_rules import RateRule
 from rabbitgw.billing.windows import WindowRule
 from rabbitgw.keynames import KeyNames
 from rabbitgw.scripts import Scripts
@@ -101,3 +102,19 @@ def test_their_number_is_bounded(desks: Desks, monkeypatch: pytest.MonkeyPatch) 
     for key_id in range(10):
         desks.of(replace(KEY, key_id=key_id), NOON_MS)
         assert len(desks._desks) <= 3
+
+
+def test_calls_under_other_rates_have_their_own(desks: Desks) -> None:
+    rules = (RateRule(5, None, rpm=60, tpm=1000), RateRule(6, "gpt-*", parallel=3))
+    key = replace(KEY, rates=rules)
+
+    def rates(model: str, tokens: int | None) -> bytes:
+        desk = desks.of(key, NOON_MS, (model, tokens))
+        assert desks.of(key, NOON_MS, (model, tokens)) is desk
+        assert desk.counts_tokens == (tokens is not None)
+        return arguments(desk.command.filled("h", b"offers", b"{}", tokens or 0))[-3]
+
+    assert rates("gpt-4o", 812) == b"5 60 1000 0;6 0 0 3;812"
+    assert rates("claude", 5) == b"5 60 1000 0;5"
+    assert rates("gpt-4o", None) == b"5 60 0 0;0", "what is free is a request and no more"
+    assert arguments(desks.of(KEY, NOON_MS, ("gpt-4o", 5)).command.filled("h", b"", b"{}"))[-3] == b""
