@@ -166,6 +166,9 @@ def _add_keys(commands: Any) -> None:
     create.add_argument(
         "--allow-ip", action="append", metavar="CIDR", help="only from these networks; repeatable"
     )
+    create.add_argument("--rpm", type=_id, metavar="N", help="requests a minute")
+    create.add_argument("--tpm", type=_id, metavar="N", help="tokens a minute, input and output")
+    create.add_argument("--parallel", type=_id, metavar="N", help="calls under way at a time")
     listing = _command(commands, "list", "cli_money:keys_list", "keys by id", json=True)
     listing.add_argument("--account", type=_id, help="only of this account")
     _add_after(listing)

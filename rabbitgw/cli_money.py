@@ -51,6 +51,9 @@ async def keys_create(options: Options) -> int:
         models_denied=options.deny_model,
         scopes=options.scope,
         ip_allowlist=options.allow_ip,
+        rpm=options.rpm,
+        tpm=options.tpm,
+        parallel=options.parallel,
     )
     async with both_stores() as opened:
         made = await keys.create_key(opened.pg, new)

@@ -21,6 +21,7 @@ from rabbitgw.billing.key_fields import (
     TAG_CHARS_MAX,
 )
 from rabbitgw.billing.keys import GRACE_S_MAX
+from rabbitgw.billing.rate_limits import PARALLEL_MAX, RPM_MAX, TPM_MAX
 from rabbitgw.billing.scopes import SCOPES
 from rabbitgw.billing.users import EMAIL_CHARS_MAX, EXTERNAL_ID_CHARS_MAX
 from rabbitgw.billing.wallets import KEY_CHARS_MAX
@@ -75,6 +76,9 @@ Tags = Annotated[list[Annotated[StrictStr, told_text(TAG_CHARS_MAX)]], told(maxI
 ResetTime = Annotated[StrictStr, told(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Cap = Annotated[StrictInt, told(format="int64", minimum=0, maximum=AMOUNT_NANOS_MAX)]
 Credit = Annotated[StrictInt, told(format="int64", minimum=1, maximum=AMOUNT_NANOS_MAX)]
+Rpm = Annotated[StrictInt, told(format="int64", minimum=1, maximum=RPM_MAX)]
+Tpm = Annotated[StrictInt, told(format="int64", minimum=1, maximum=TPM_MAX)]
+Parallel = Annotated[StrictInt, told(format="int64", minimum=1, maximum=PARALLEL_MAX)]
 # Numbers of a query come as text.
 QueryId = Annotated[int, Field(ge=0, le=INT64_MAX)]
 QueryRows = Annotated[int, Field(ge=1, le=PAGE_MAX)]
@@ -127,6 +131,9 @@ class KeyForm(Form):
         description="networks (CIDR) that it may be used from; all if left out",
         examples=[["203.0.113.0/24", "2001:db8::/32"]],
     )
+    rpm: Rpm | None = Field(default=None, description="requests a minute")
+    tpm: Tpm | None = Field(default=None, description="tokens a minute, input and output")
+    parallel: Parallel | None = Field(default=None, description="calls under way at a time")
     metadata: Metadata | None = Field(default=None, description="your own notes; they decide nothing")
     tags: Tags | None = None
 

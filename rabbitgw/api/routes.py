@@ -14,6 +14,7 @@ from rabbitgw.api.key_changes import KeyChangeRoutes
 from rabbitgw.api.metrics import MetricsRoutes
 from rabbitgw.api.openapi import PAGE_PATH, OpenApi
 from rabbitgw.api.plans import PlanRoutes
+from rabbitgw.api.rates import RateRoutes
 from rabbitgw.api.reports import ReportRoutes
 from rabbitgw.api.rerate import RerateRoute
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
@@ -38,6 +39,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *UserRoutes(deps).routes(),
         *PlanRoutes(deps).routes(),
         *WindowRoutes(deps).routes(),
+        *RateRoutes(deps).routes(),
         UsageRoute(deps).route(),
         RerateRoute(deps).route(),
         *ReportRoutes(deps).routes(),

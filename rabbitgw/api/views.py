@@ -71,6 +71,9 @@ class KeyView(View):
     models_denied: list[str] | None = Field(description="patterns of models it may not call all the same")
     scopes: list[str] | None = Field(description="what it is for; null: all that a caller may")
     ip_allowlist: list[str] | None = Field(description="networks that it may be used from; null: any")
+    rpm: int | None = Field(description="its own requests a minute, of all models; null: no such limit")
+    tpm: int | None = Field(description="its own tokens a minute")
+    parallel: int | None = Field(description="its own calls under way at a time")
     metadata: dict[str, str]
     tags: list[str]
     generation: int = Field(description="its version, which every change raises; the ETag")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import asyncpg
 import orjson
@@ -27,6 +27,7 @@ from rabbitgw.billing.key_fields import (
     checked_tags,
 )
 from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
+from rabbitgw.billing.rate_limits import Limits, add_rate
 from rabbitgw.billing.scopes import check_grant
 from rabbitgw.billing.spend_windows import check_number_above
 from rabbitgw.billing.users import find_user
@@ -54,6 +55,9 @@ class NewKey:
     ip_allowlist: Sequence[str] | None = None  # networks (CIDR)
     metadata: Mapping[str, str] | None = None
     tags: Sequence[str] | None = None
+    rpm: int | None = None  # these three are one rate of the key, of all models
+    tpm: int | None = None
+    parallel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,14 @@ class Key:
     tags: tuple[str, ...]
     generation: int  # its version: raised by every change
     last_used_at: datetime | None  # when its newest booked call was admitted
+    rpm: int | None
+    tpm: int | None
+    parallel: int | None
 
 
 async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> CreatedKey:
-    """Make a key and its windows. The daily one is the calendar day in UTC+8. `by_admin_key`: not by another key.
+    """Make a key, its windows and its rate. The daily one is the calendar day in UTC+8. `by_admin_key`: not by another
+    key.
 
     Raises: RequestInvalid, ScopeMissing, NotFound (no such account, or in it no such user), Conflict (a disabled user;
     too many windows above it), PostgresUnavailable.
@@ -113,6 +121,8 @@ async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> Cre
         )
         if limit is not None
     ]
+    rate = Limits(new.rpm, new.tpm, new.parallel)
+    rate.check()
     expires_at = checked_expiry(new.expires_at)
     secret = new_secret()
     async with transaction(pg) as db:
@@ -133,6 +143,8 @@ async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> Cre
             metadata,
             tags,
         )
+        if key_id is not None and rate:
+            await add_rate(db, Entity("key", key_id, new.account_id), rate)
         if key_id is not None and limits:
             await check_number_above(db, Entity("key", key_id, new.account_id))
     if key_id is None:
@@ -214,6 +226,11 @@ def _key(row: asyncpg.Record) -> Key:
     for window in orjson.loads(row["windows"]):
         if window["key_id"] == row["key_id"]:  # of two of a kind the tighter one
             limits[window["kind"]] = min(window["limit_nanos"], limits.get(window["kind"], AMOUNT_NANOS_MAX))
+    rates = [
+        rate
+        for rate in orjson.loads(row["rates"])
+        if rate["key_id"] == row["key_id"] and rate["model_pattern"] is None
+    ]
     return Key(
         id=row["key_id"],
         account_id=row["account_id"],
@@ -234,4 +251,11 @@ def _key(row: asyncpg.Record) -> Key:
         tags=tuple(row["tags"]),
         generation=row["generation"],
         last_used_at=row["last_used_at"],
+        rpm=_tightest(rates, "rpm"),
+        tpm=_tightest(rates, "tpm"),
+        parallel=_tightest(rates, "parallel"),
     )
+
+
+def _tightest(rates: list[dict[str, Any]], kind: str) -> int | None:
+    return min((rate[kind] for rate in rates if rate[kind] is not None), default=None)

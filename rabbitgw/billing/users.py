@@ -19,6 +19,7 @@ import asyncpg
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name
 from rabbitgw.billing.entities import Entity, advance_keys_below, lock_account
+from rabbitgw.billing.rate_limits import check_rates_above
 from rabbitgw.billing.spend_windows import check_number_above
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.stores import Pool, connection, transaction
@@ -131,6 +132,7 @@ async def update_user(
             user = _user(row)
             if not isinstance(team_id, Unchanged):
                 await check_number_above(db, user.entity)
+                await check_rates_above(db, user.entity)
                 await advance_keys_below(db, user.entity)
     return user
 

@@ -43,7 +43,7 @@ async def test_a_key_is_shown_once(operator: Operator) -> None:
     assert key["expires_at"] == "2098-12-31T16:00:00.000Z"
 
 
-@pytest.mark.parametrize("field", ["rpm", "tpm", "parallel", "grace_s", "account"])
+@pytest.mark.parametrize("field", ["rps", "tpd", "rpm_limit", "grace_s", "account"])
 async def test_a_field_that_is_not_enforced_is_refused_by_name(operator: Operator, field: str) -> None:
     account_id = (await operator.post("accounts", {"name": "Acme"}))["id"]
     refused = await operator.post("keys", {"account_id": account_id, "name": "k", field: 1}, status=400)

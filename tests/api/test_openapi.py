@@ -167,6 +167,9 @@ class Asks:
             "list_windows": lambda: get("windows"),
             "change_window": lambda: post(f"windows/{self.window_id}", {"limit_nanos": 6}),
             "remove_window": lambda: self.operator.delete(f"windows/{self.window_id}"),
+            "create_rate": self.create_rate,
+            "list_rates": lambda: get("rates"),
+            "remove_rate": lambda: self.operator.delete(f"rates/{self.rate_id}"),
             "list_keys": lambda: get("keys", account_id=str(self.account_id), limit="1"),
             "get_key": lambda: get(f"keys/{self.key_id}"),
             "change_key": lambda: post(f"keys/{self.key_id}", {"name": "k2", "tags": ["a"]}),
@@ -227,6 +230,10 @@ class Asks:
     async def create_window(self) -> None:
         window = {"entity_type": "account", "entity_id": self.account_id, "kind": "week", "limit_nanos": 5}
         self.window_id = (await self.operator.post("windows", window))["id"]
+
+    async def create_rate(self) -> None:
+        rate = {"entity_type": "key", "entity_id": self.key_id, "rpm": 5}
+        self.rate_id = (await self.operator.post("rates", rate))["id"]
 
     async def rotate_key(self) -> None:
         self.secret = (await self.operator.post(f"keys/{self.key_id}/rotate"))["key"]
