@@ -19,16 +19,20 @@ WITH parts AS (
         AND ($4::bigint IS NULL OR user_id = $4)
         AND ($5::bigint IS NULL OR team_id = $5)
     UNION ALL
-    SELECT r.quarter, r.currency, r.model, r.key_id, r.user_id, r.team_id, r.calls, r.released_calls, r.input_tokens,
-        r.cached_input_tokens, r.cache_write_tokens, r.cache_write_1h_tokens, r.output_tokens, r.reasoning_tokens,
-        r.audio_input_tokens, r.audio_output_tokens, r.charge_nanos
+    SELECT r.*
     FROM unnest($7::integer[]) AS s (third)
-    JOIN usage_rollups AS r ON r.quarter >= s.third AND r.quarter < s.third + 32
-    WHERE r.account_id = $1 AND r.scope = $2 AND r.grain = 1
-        AND r.quarter >= ($6::integer[])[1] AND r.quarter < ($6::integer[])[array_upper($6::integer[], 1)]
-        AND ($3::bigint IS NULL OR r.key_id = $3)
-        AND ($4::bigint IS NULL OR r.user_id = $4)
-        AND ($5::bigint IS NULL OR r.team_id = $5)
+    CROSS JOIN LATERAL (
+        SELECT quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
+            cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
+            audio_input_tokens, audio_output_tokens, charge_nanos
+        FROM usage_rollups
+        WHERE account_id = $1 AND scope = $2 AND grain = 1 AND quarter >= s.third AND quarter < s.third + 32
+            AND quarter >= ($6::integer[])[1] AND quarter < ($6::integer[])[array_upper($6::integer[], 1)]
+            AND ($3::bigint IS NULL OR key_id = $3)
+            AND ($4::bigint IS NULL OR user_id = $4)
+            AND ($5::bigint IS NULL OR team_id = $5)
+        OFFSET 0 -- a walk of the index per third; joined, each row of a year was held against each third
+    ) AS r
     UNION ALL
     SELECT quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
         cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
