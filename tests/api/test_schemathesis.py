@@ -63,6 +63,7 @@ BEYOND_SCHEMA = {
     ("POST /v1/plans/pricing", "effective_to"): "not after its begin, or past",
     ("POST /v1/admin/prices", "input"): "a price that is sold has at least one rate",
     ("POST /v1/admin/prices", "above"): "two thresholds of one tier at the same tokens",
+    ("POST /v1/admin/rates", "rpm"): "none of the three limits is given",
     ("POST /v1/admin/rerate", "input"): "a price that is sold has at least one rate",
     ("POST /v1/admin/rerate", "above"): "two thresholds of one tier at the same tokens",
     ("POST /v1/admin/rerate", "price"): "beside `to_version`, or neither is given",
