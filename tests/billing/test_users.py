@@ -239,7 +239,7 @@ async def test_a_key_that_is_being_made_while_its_user_is_disabled_is_disabled_t
     async with maker.transaction():
         key_id = await maker.fetchval(
             statements.keys.create, account.id, "k", None, None, secret_sha256(secret), visible_prefix(secret),
-            [], [], ann.id,
+            [], [], ann.id, None, None, None, "{}", [],
         )  # fmt: skip
         disabling = asyncio.create_task(disable_user(pg, ann.id))
         while not await waits_for_a_lock(maker):
