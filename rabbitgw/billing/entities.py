@@ -1,15 +1,16 @@
 """What a limit may sit on: an account, one of its teams or users, or a key. All that is above a key binds its calls.
 
-Owns finding one by its id, and the lock under which what is above keys may change. Knows no limit.
+Owns finding one by its id, the lock under which what is above keys may change, and how many limits may be above one.
+Knows no limit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from rabbitgw import statements
-from rabbitgw.errors import NotFound
+from rabbitgw.errors import Conflict, NotFound
 from rabbitgw.stores import PoolConnection
 
 ENTITY_TYPES: Final = ("account", "team", "user", "key")
@@ -58,3 +59,15 @@ async def advance_keys_below(db: PoolConnection, entity: Entity) -> None:
     """Raise the generation of the keys below, in the transaction that changes what is above them; key_push.py tells
     Redis afterwards."""
     await db.execute(statements.keys.advance_below, *entity.columns)
+
+
+async def check_number_above(
+    db: PoolConnection, entity: Entity, kind: Literal["windows", "rates"], name: str, most: int
+) -> None:
+    """After a change that may have put more limits of a kind above keys; the account is locked. Raises: Conflict."""
+    row = await db.fetchrow(statements.accounts.most_above, *entity.columns, kind)
+    if row is not None and row["limits"] > most:
+        place = Entity.of_columns(entity.account_id, row["team_id"], row["user_id"], row["key_id"])
+        raise Conflict(
+            f"{place.type} {place.id} would have {row['limits']} {name} at and above it; at most {most} may bind a call"
+        )

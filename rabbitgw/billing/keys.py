@@ -29,7 +29,7 @@ from rabbitgw.billing.key_fields import (
 from rabbitgw.billing.key_secret import new_secret, secret_sha256, visible_prefix
 from rabbitgw.billing.rate_limits import Limits, add_rate
 from rabbitgw.billing.scopes import check_grant
-from rabbitgw.billing.spend_windows import check_number_above
+from rabbitgw.billing.spend_windows import check_windows_above
 from rabbitgw.billing.users import find_user
 from rabbitgw.billing.windows import DAY, LIFETIME
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
@@ -146,7 +146,7 @@ async def create_key(pg: Pool, new: NewKey, *, by_admin_key: bool = True) -> Cre
         if key_id is not None and rate:
             await add_rate(db, Entity("key", key_id, new.account_id), rate)
         if key_id is not None and limits:
-            await check_number_above(db, Entity("key", key_id, new.account_id))
+            await check_windows_above(db, Entity("key", key_id, new.account_id))
     if key_id is None:
         await _refuse_owner(pg, new)
     return CreatedKey(key_id, secret, visible_prefix(secret))

@@ -14,7 +14,7 @@ from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX
 from rabbitgw.billing.entities import ENTITY_TYPES, Entity, advance_keys_below, find_entity, lock_account
 from rabbitgw.billing.plans import locked
-from rabbitgw.billing.spend_windows import check_number_above
+from rabbitgw.billing.spend_windows import check_windows_above
 from rabbitgw.billing.windows import checked_zone
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
@@ -81,7 +81,7 @@ async def assign(
         row = await db.fetchrow(
             statements.plans.assign, plan_id, *entity.columns, timezone, starts, effective_to
         )
-        await check_number_above(db, entity)
+        await check_windows_above(db, entity)
         await advance_keys_below(db, entity)
     return _assignment(row)
 

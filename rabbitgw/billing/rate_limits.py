@@ -15,10 +15,16 @@ import asyncpg
 
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX
-from rabbitgw.billing.entities import Entity, advance_keys_below, find_entity, lock_account
+from rabbitgw.billing.entities import (
+    Entity,
+    advance_keys_below,
+    check_number_above,
+    find_entity,
+    lock_account,
+)
 from rabbitgw.billing.key_fields import PATTERN_CHARS_MAX
 from rabbitgw.billing.rate_rules import RATES_MAX
-from rabbitgw.errors import Conflict, NotFound, RequestInvalid
+from rabbitgw.errors import NotFound, RequestInvalid
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
 # What is counted is a time in whole microseconds: above these a minute has too few of them to be counted well.
@@ -135,13 +141,7 @@ async def remove_rate(pg: Pool, rate_id: int) -> Rate:
 
 async def check_rates_above(db: PoolConnection, entity: Entity) -> None:
     """After a change that may have put more rates above keys; the account is locked. Raises: Conflict."""
-    most = await db.fetchrow(statements.rates.most_above, *entity.columns)
-    if most is not None and most["rates"] > RATES_MAX:
-        place = Entity.of_columns(entity.account_id, most["team_id"], most["user_id"], most["key_id"])
-        raise Conflict(
-            f"{place.type} {place.id} would have {most['rates']} rates at and above it;"
-            f" at most {RATES_MAX} may bind a call"
-        )
+    await check_number_above(db, entity, "rates", "rates", RATES_MAX)
 
 
 def _rate(row: asyncpg.Record) -> Rate:

@@ -16,7 +16,13 @@ import asyncpg
 
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX
-from rabbitgw.billing.entities import Entity, advance_keys_below, find_entity, lock_account
+from rabbitgw.billing.entities import (
+    Entity,
+    advance_keys_below,
+    check_number_above,
+    find_entity,
+    lock_account,
+)
 from rabbitgw.billing.key_record import ms_of
 from rabbitgw.billing.windows import (
     CALENDAR,
@@ -89,7 +95,7 @@ async def create_window(pg: Pool, new: NewWindow) -> Window:
         entity = await find_entity(db, new.entity_type, new.entity_id)
         await lock_account(db, entity.account_id)
         row = await db.fetchrow(statements.windows.create, *entity.columns, *terms)
-        await check_number_above(db, entity)
+        await check_windows_above(db, entity)
         await advance_keys_below(db, entity)
     assert row is not None
     return _window(row)
@@ -141,15 +147,9 @@ async def remove_window(pg: Pool, window_id: int) -> Window:
     return _window(row)
 
 
-async def check_number_above(db: PoolConnection, entity: Entity) -> None:
+async def check_windows_above(db: PoolConnection, entity: Entity) -> None:
     """After a change that may have put more windows above keys; the account is locked. Raises: Conflict."""
-    most = await db.fetchrow(statements.windows.most_above, *entity.columns)
-    if most is not None and most["windows"] > WINDOWS_MAX:
-        place = Entity.of_columns(entity.account_id, most["team_id"], most["user_id"], most["key_id"])
-        raise Conflict(
-            f"{place.type} {place.id} would have {most['windows']} spend windows at and above it;"
-            f" at most {WINDOWS_MAX} may bind a call"
-        )
+    await check_number_above(db, entity, "windows", "spend windows", WINDOWS_MAX)
 
 
 async def _locked(db: PoolConnection, window_id: int) -> Window:

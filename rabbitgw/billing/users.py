@@ -20,7 +20,7 @@ from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name
 from rabbitgw.billing.entities import Entity, advance_keys_below, lock_account
 from rabbitgw.billing.rate_limits import check_rates_above
-from rabbitgw.billing.spend_windows import check_number_above
+from rabbitgw.billing.spend_windows import check_windows_above
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.stores import Pool, connection, transaction
 
@@ -131,7 +131,7 @@ async def update_user(
             assert row is not None, "users are never deleted"
             user = _user(row)
             if not isinstance(team_id, Unchanged):
-                await check_number_above(db, user.entity)
+                await check_windows_above(db, user.entity)
                 await check_rates_above(db, user.entity)
                 await advance_keys_below(db, user.entity)
     return user

@@ -1,15 +1,21 @@
--- How many windows stand above one place at or below an entity, where there are most. An assignment of a plan that
--- has not ended counts, a coming one too. A place is a key that is not
--- revoked, or where the next one could be made: at a user, a team or the account.
+-- How many limits of a kind stand above one place at or below an entity, where there are most. A place is a key that is
+-- not revoked, or where the next one could be made: at a user, a team or the account. An assignment of a plan that has
+-- not ended counts as the window that it is, a coming one too.
 -- $1 account_id bigint   $2 team_id bigint   $3 user_id bigint   $4 key_id bigint (null but for the entity's)
--- Returns windows, team_id, user_id, key_id: one row; none for a key that is revoked.
-WITH own AS (
-    SELECT w.team_id, w.user_id, w.key_id, count(*) AS windows
+-- $5 kind text (windows, rates)
+-- Returns limits, team_id, user_id, key_id: one row; none for a key that is revoked.
+WITH limits AS (
+    SELECT w.team_id, w.user_id, w.key_id
     FROM windows AS w
     LEFT JOIN plan_assignments AS a ON a.id = w.assignment_id
-    WHERE w.account_id = $1 AND w.removed_at IS NULL
+    WHERE $5 = 'windows' AND w.account_id = $1 AND w.removed_at IS NULL
         AND (a.effective_to IS NULL OR a.effective_to > greatest(now(), a.effective_from))
-    GROUP BY w.team_id, w.user_id, w.key_id
+    UNION ALL
+    SELECT team_id, user_id, key_id FROM rates WHERE $5 = 'rates' AND account_id = $1 AND removed_at IS NULL
+), own AS (
+    SELECT team_id, user_id, key_id, count(*) AS limits
+    FROM limits
+    GROUP BY team_id, user_id, key_id
 ), places AS (
     SELECT u.team_id, k.user_id, k.id AS key_id
     FROM api_keys AS k LEFT JOIN users AS u ON u.id = k.user_id
@@ -22,8 +28,8 @@ WITH own AS (
     SELECT NULL, NULL, NULL
 )
 SELECT
-    coalesce(of_key.windows, 0) + coalesce(of_user.windows, 0) + coalesce(of_team.windows, 0)
-    + coalesce(of_account.windows, 0) AS windows,
+    coalesce(of_key.limits, 0) + coalesce(of_user.limits, 0) + coalesce(of_team.limits, 0)
+    + coalesce(of_account.limits, 0) AS limits,
     p.team_id,
     p.user_id,
     p.key_id
