@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
-from rabbitgw.api.forms import Currency, Form, Id, ModelPattern, Moment, Name, PageQuery, ResetTime, told
+from rabbitgw.api.forms import Currency, Form, Id, ModelPattern, Moment, Name, ResetTime, told
 from rabbitgw.api.price_fields import PriceView
 from rabbitgw.api.views import Time, View
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT
@@ -80,10 +80,6 @@ class AssignForm(Form):
     timezone: StrictStr | None = Field(default=None, description="instead of the plan's own")
     effective_from: Moment | None = Field(default=None, description="now if left out or past")
     effective_to: Moment | None = None
-
-
-class PlansQuery(PageQuery):
-    pass
 
 
 class DailyLimitView(View):

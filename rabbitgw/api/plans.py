@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from rabbitgw import telemetry
 from rabbitgw.api.deps import SideDeps
-from rabbitgw.api.forms import Nothing
+from rabbitgw.api.forms import Nothing, PageQuery
 from rabbitgw.api.plan_forms import (
     AssignForm,
     AssignmentsView,
@@ -20,7 +20,6 @@ from rabbitgw.api.plan_forms import (
     PlanChange,
     PlanForm,
     PlansPage,
-    PlansQuery,
     PlanView,
     PriceRuleForm,
     PriceRuleView,
@@ -51,7 +50,7 @@ class PlanRoutes:
         one = rf"{PATH}/{{id:\d+}}"
         made, changed = (NotFound, Conflict), (NotFound, Conflict, PreconditionFailed)
         return [
-            Route("GET", PATH, self.list_plans, "Plans by id", ADMIN, PlansPage, query=PlansQuery),
+            Route("GET", PATH, self.list_plans, "Plans by id", ADMIN, PlansPage, query=PageQuery),
             Route("POST", PATH, self.create_plan, "Make a plan", ADMIN, PlanView, form=PlanForm),
             Route(
                 "POST",
@@ -148,7 +147,7 @@ class PlanRoutes:
             ),
         ]
 
-    async def list_plans(self, asked: Asked[Nothing, PlansQuery]) -> PlansPage:
+    async def list_plans(self, asked: Asked[Nothing, PageQuery]) -> PlansPage:
         query = asked.query
         found = await plans.list_plans(self._pg, after_id=query.after, rows_max=query.limit)
         return PlansPage(plans=[PlanView.of_plan(plan) for plan in found], next=next_page(found, query.limit))

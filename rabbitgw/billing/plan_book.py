@@ -7,18 +7,15 @@ While PostgreSQL is away the last book stays in force.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from rabbitgw import statements, telemetry
+from rabbitgw.billing.feed import POLL_S, Feed
 from rabbitgw.billing.windows import DAY, NEVER_MS, WindowRule
-from rabbitgw.errors import PostgresUnavailable
 from rabbitgw.stores import Pool, connection
 
-POLL_S: Final = 0.5  # half of the second within which a gateway sees a change
 ROWS_MAX: Final = 1000  # of one read
 
 
@@ -83,28 +80,13 @@ class PlanBook:
         return len(self._limits)
 
 
-class PlanFeed:
+class PlanFeed(Feed):
     """A running gateway's book: `book` is always a whole, usable snapshot, replaced by each change."""
 
     def __init__(self, pool: Pool, *, poll_s: float = POLL_S) -> None:
+        super().__init__(pool, poll_s=poll_s)
         self.book = PlanBook()
-        self.stale = False
-        self._pool = pool
-        self._poll_s = poll_s
         self._revision = 0
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Load the book and follow it from then on. Raises: PostgresUnavailable."""
-        await self.refresh()
-        self._task = asyncio.create_task(self._follow(), name="plan-feed")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
 
     async def refresh(self) -> bool:
         """Take in what came since the last time; whether anything did. Raises: PostgresUnavailable."""
@@ -135,20 +117,8 @@ class PlanFeed:
         self._revision = revision
         return True
 
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self._poll_s)
-            try:
-                await self.refresh()
-            except PostgresUnavailable as error:
-                self._stale(error.message, None)
-            except Exception as error:  # whatever it is, a gateway that stops looking goes by old plans
-                self._stale("unexpected error", error)
-            else:
-                self.stale = False
+    def tell_read(self) -> None:
+        """Nothing: that a plan was changed is logged where it was."""
 
-    def _stale(self, reason: str, error: Exception | None) -> None:
-        """Say once per outage that the book is not being followed."""
-        if not self.stale:
-            telemetry.error("plan_book_stale", exc=error, reason=reason, plans=len(self.book))
-        self.stale = True
+    def tell_stale(self, reason: str, error: Exception | None) -> None:
+        telemetry.error("plan_book_stale", exc=error, reason=reason, plans=len(self.book))

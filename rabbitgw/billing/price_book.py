@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
 from rabbitgw import statements, telemetry
+from rabbitgw.billing.feed import POLL_S, Feed
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.price_terms import price_from_terms, terms_json
 from rabbitgw.billing.prices import Price, PriceBook
-from rabbitgw.errors import PostgresUnavailable
 from rabbitgw.stores import Pool, PoolConnection, connection
 
-POLL_S: Final = 0.5  # half of the second within which a gateway sees a new price
 ROWS_PER_TURN: Final = 200  # parsing a whole imported list at once would stop every stream for its length
 HISTORY_MAX: Final = 1000
 
@@ -108,16 +106,16 @@ async def load_version(pool: Pool, version: int) -> Price | None:
 async def price_history(pool: Pool, pattern: str, currency: str) -> list[Price]:
     """Every version of one pattern, newest first, announced ones too. Raises: PostgresUnavailable."""
     async with connection(pool) as db:
-        rows = await db.fetch(statements.prices.history, pattern, currency, HISTORY_MAX, None)
+        rows = await db.fetch(statements.prices.history, None, pattern, currency, HISTORY_MAX)
     return await _prices(rows)
 
 
 async def history_of_plan(db: PoolConnection, plan_id: int) -> list[Price]:
     """Every version of a plan's prices, newest first."""
-    return await _prices(await db.fetch(statements.prices.history_of_plan, plan_id, HISTORY_MAX))
+    return await _prices(await db.fetch(statements.prices.history, plan_id, None, None, HISTORY_MAX))
 
 
-class PriceFeed:
+class PriceFeed(Feed):
     """A running gateway's book: `book` is always a whole, usable snapshot.
 
     Each poll asks only for versions that came since. While PostgreSQL is away the last book stays in force, and
@@ -125,26 +123,11 @@ class PriceFeed:
     """
 
     def __init__(self, pool: Pool, *, poll_s: float = POLL_S) -> None:
+        super().__init__(pool, poll_s=poll_s)
         self.book = PriceBook()
         self.plans: dict[int, PriceBook] = {}  # those of plans
-        self._pool = pool
-        self._poll_s = poll_s
         self._newest_id = 0
         self._newest_us = 0
-        self._task: asyncio.Task[None] | None = None
-        self.stale = False
-
-    async def start(self) -> None:
-        """Load the book and follow it from then on. Raises: PostgresUnavailable."""
-        await self.refresh()
-        self._task = asyncio.create_task(self._follow(), name="price-feed")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
 
     async def refresh(self) -> bool:
         """Take in what came since the last time; whether anything did. Raises: PostgresUnavailable."""
@@ -177,26 +160,11 @@ class PriceFeed:
                         return completed(price, self.book.match(model, key.currency))
         return self.book.match(model, key.currency)
 
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self._poll_s)
-            try:
-                changed = await self.refresh()
-            except PostgresUnavailable as error:
-                self._stale(error.message, None)
-                continue
-            except Exception as error:  # whatever it is, a gateway that stops looking sells at old prices
-                self._stale("unexpected error", error)
-                continue
-            if changed or self.stale:
-                telemetry.log("price_book_read", prices=len(self.book), newest_version=self._newest_id)
-            self.stale = False
+    def tell_read(self) -> None:
+        telemetry.log("price_book_read", prices=len(self.book), newest_version=self._newest_id)
 
-    def _stale(self, reason: str, error: Exception | None) -> None:
-        """Say once per outage that the book is not being followed."""
-        if not self.stale:
-            telemetry.error("price_book_stale", exc=error, reason=reason, prices=len(self.book))
-        self.stale = True
+    def tell_stale(self, reason: str, error: Exception | None) -> None:
+        telemetry.error("price_book_stale", exc=error, reason=reason, prices=len(self.book))
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,15 +16,6 @@ from tests.flows.house import House, Reply, until
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
 LISTED_NANOS = 147_500  # 19 tokens in at 2 500 nanos, 10 out at 10 000
 CENT = 10_000_000
-
-
-@pytest.fixture
-async def second(house: House) -> AsyncIterator[Gateway]:
-    """Another gateway on the same stores."""
-    gateway = Gateway(house.settings, house.stores)
-    await gateway.start()
-    yield gateway
-    await gateway.stop()
 
 
 @pytest.fixture(autouse=True)
