@@ -63,6 +63,7 @@ class ReserveReply(NamedTuple):
     remaining_nanos: int = 0  # WINDOW: may be negative
     backlog: int = 0  # BACKLOG: events not booked yet
     span: str = ""  # WINDOW: in which span of it
+    passed: int = -1  # OK: a window that only counts (from 0) and has less left than was granted
     standing: Standing | None = None  # OK and RATE of a call under rates
     refusal: RateRefusal | None = None  # RATE
 
@@ -117,6 +118,14 @@ class LeaseReply(NamedTuple):
     previous_expiry_ms: int = 0  # 0: this worker had no lease
 
 
+class HoldPart(NamedTuple):
+    """What one way of taking a call holds."""
+
+    amount_nanos: int
+    borne: bool  # by a plan, not by the wallet
+    windows: tuple[str, ...]  # that it counts in: "<window id>:<span>" of admission
+
+
 class PackedHold(NamedTuple):
     """An open hold as billing/lua/holds.lua packs it."""
 
@@ -127,10 +136,15 @@ class PackedHold(NamedTuple):
     worker_id: str
     admitted_ms: int
     max_at_ms: int
-    windows: tuple[str, ...]  # "<window id>:<span>" of admission
+    parts: tuple[HoldPart, ...]  # nearly always one
     last: bool  # the account's one last-money call
     rates: str  # what an end gives back of them: "<tokens>,<rule id>:<tpm>:<parallel>,..."
     ticket: bytes  # JSON
+
+    @property
+    def wallet_nanos(self) -> int:
+        """What of it the wallet holds."""
+        return sum(part.amount_nanos for part in self.parts if not part.borne)
 
 
 class SnapshotReply(NamedTuple):
@@ -178,8 +192,9 @@ _tuple: Final = tuple.__new__
 def reserve_reply(reply: list[Any]) -> ReserveReply:
     word = _RESERVE.get(reply[0])
     if word == "OK" or word == "HELD":  # noqa: PLR1714 (a set would lose the type)
-        standing = Standing(*reply[5]) if len(reply) > 5 else None
-        fields = (word, reply[1], int(reply[2]), int(reply[3]), reply[4], 0, 0, 0, 0, "", standing, None)
+        standing = Standing(*reply[5]) if len(reply) > 5 and reply[5] else None
+        passed = reply[6] if len(reply) > 6 else -1
+        fields = (word, reply[1], int(reply[2]), int(reply[3]), reply[4], 0, 0, 0, 0, "", passed, standing, None)
         return _tuple(ReserveReply, fields)
     if word == "SHORT":
         return ReserveReply(word, available_nanos=int(reply[1]), now_ms=reply[2])
@@ -305,8 +320,18 @@ def unpack_hold(packed: bytes) -> PackedHold:
         worker_id=worker_id.decode(),
         admitted_ms=int(admitted_ms),
         max_at_ms=int(max_at_ms),
-        windows=tuple(windows.decode().split(",")) if windows else (),
+        parts=_hold_parts(windows.decode(), int(amount)),
         last=last == b"1",
         rates=rates.decode(),
         ticket=ticket,
     )
+
+
+def _hold_parts(windows: str, amount_nanos: int) -> tuple[HoldPart, ...]:
+    parts = []
+    for text in windows.split(";"):
+        closed, slash, names = text.lstrip("~").rpartition("/")
+        held_nanos = int(closed) if slash else amount_nanos
+        amount_nanos -= held_nanos
+        parts.append(HoldPart(held_nanos, text.startswith("~"), tuple(names.split(",")) if names else ()))
+    return tuple(parts)

@@ -171,7 +171,7 @@ class LivePartition:
         tally = self._findings[1]
         held: dict[Wallet, int] = {}
         for hold_id, hold in snapshot.holds.items():
-            _add(held, (hold.account_id, hold.currency), hold.amount_nanos)
+            _add(held, (hold.account_id, hold.currency), hold.wallet_nanos)
             if hold.account_id in account_ids and hold.account_id not in loaded:
                 tally.breach(f"hold {hold_id}: its account {hold.account_id} is not in Redis")
         for account_id, fields in loaded.items():
@@ -242,8 +242,9 @@ class LivePartition:
             for span in event.windows:
                 _add(waiting, span, event.charge_nanos)
         for hold in holds:
-            for span in parse_windows(",".join(hold.windows)):
-                _add(waiting, span, hold.amount_nanos)
+            for part in hold.parts:
+                for span in parse_windows(",".join(part.windows)):
+                    _add(waiting, span, part.amount_nanos)
         for account_id, fields in loaded.items():
             for span, found in _counters(fields).items():
                 expected = (

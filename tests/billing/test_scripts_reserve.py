@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rabbitgw.errors import InvariantBroken
-from rabbitgw.replies import PackedHold, ReserveReply
+from rabbitgw.replies import HoldPart, PackedHold, ReserveReply
 from tests.billing.money_world import (
     ACCOUNT,
     AGE_MAX_MS,
@@ -39,7 +39,7 @@ async def test_the_hold_stores_all_that_its_end_will_need(world: World) -> None:
         worker_id=WORKER,
         admitted_ms=START_MS,
         max_at_ms=START_MS + AGE_MAX_MS,
-        windows=("11:life",),
+        parts=(HoldPart(300, False, ("11:life",)),),
         last=False,
         rates="",
         ticket=TICKET,

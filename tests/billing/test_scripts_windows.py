@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from rabbitgw.redis_link import RedisLink
-from rabbitgw.replies import ExtendReply, ReserveReply
+from rabbitgw.replies import ExtendReply, HoldPart, ReserveReply
 from rabbitgw.scripts import WindowLimit
 from tests.billing.money_world import (
     DAY_MS,
@@ -227,7 +227,7 @@ async def test_five_hours_open_at_an_admission_and_the_next_at_the_first_after_t
     await world.reserve(offer(500, enforce="1"), windows=window, hold_id="c")
     hold = await world.hold("c")
     assert hold is not None
-    assert hold.windows == (f"14:{second}",)
+    assert hold.parts == (HoldPart(hold.amount_nanos, False, (f"14:{second}",)),)
     assert (await world.field("ws:14"), await world.field("wo:14")) == (second, first)
     await world.settle(310, hold_id="a")
     await world.release(hold_id="b")

@@ -1,5 +1,6 @@
 -- amounts: how money is read, subtracted and written. Put in front of every script that moves money.
---   Gives SUM_MAX, nanos(text, name), signed_nanos(text, name), difference(a, b), shown(number).
+--   Gives SUM_MAX, nanos(text, name), signed_nanos(text, name), difference(a, b), total(a, b),
+--   shown(number).
 -- Numbers in Lua are doubles: they serve to compare, and are exact to 2^53 only. What HINCRBY is given is text
 -- that is exact at any size: an argument as it came, or the result of difference. "-0", "1e+18" or "007" would
 -- make HINCRBY fail after earlier writes have gone through, so nothing else ever becomes text.
@@ -30,6 +31,15 @@ local function difference(a, b)
   if high < 0 and low > 0 then high, low = high + 1, low - 1e9 end
   if high == 0 then return string.format('%.0f', low) end
   return string.format('%.0f%09.0f', high, math.abs(low))
+end
+
+-- The text of a + b, of texts of amounts >= 0.
+local function total(a, b)
+  if #a < 16 and #b < 16 then return string.format('%.0f', a + b) end
+  local high = (tonumber(string.sub(a, 1, -10)) or 0) + (tonumber(string.sub(b, 1, -10)) or 0)
+  local low = string.sub(a, -9) + string.sub(b, -9)
+  if low >= 1e9 then high, low = high + 1, low - 1e9 end
+  return string.format('%.0f%09.0f', high, low)
 end
 
 -- The text of a number, for replies: exact to 2^53, and never an exponent. Adding zero turns -0 into 0.

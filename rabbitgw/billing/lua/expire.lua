@@ -25,18 +25,21 @@ if not packed then
   return {'GONE'}
 end
 local owner, currency, amount, delivered, worker_id, _, max_at_ms, windows, _, rates, ticket = unpack_hold(packed)
-local fields, values = read_account(currency, windows)
+local parts = parts_of(windows, amount)
+share_out(parts, 'paid', '0')
+share_out(parts, 'charge', delivered)
+local fields, values = read_account(currency, parts)
 if not fields then return {'COLD'} end
 local lease = redis.call('HGET', KEYS[6], worker_id)
 
 -- Check.
 if owner ~= account_id then error('BADARG hold ' .. hold_id .. ' is of account ' .. owner, 0) end
 if lease and now_ms < tonumber(lease) and now_ms < tonumber(max_at_ms) then return {'ALIVE'} end
-check_sums(fields, values, tonumber(amount), 0, tonumber(delivered))
+check_sums(fields, values, parts, true)
 
 -- Write.
-move_money(hold_id, fields, values, amount, '0', delivered)
+move_money(hold_id, fields, values, parts, true)
 if rates ~= '' then give_rates_back(rates, nil) end
 local mark = 'E\31' .. delivered .. '\31' .. packed
-emit(hold_id, mark, 'expired', delivered, '0', account_id, currency, windows, ticket)
+emit(hold_id, mark, 'expired', parts, account_id, currency, ticket)
 return {'OK', delivered}

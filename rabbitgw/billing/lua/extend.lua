@@ -3,10 +3,12 @@
 --   KEYS  1 epoch  2 account  3 holds
 --   ARGV  1 epoch  2 hold_id  3 account_id  4 new_total_nanos  5 least_total_nanos (<= new_total)  6 delivered_nanos
 --         7 n_windows, then 3 per window: window_id, limit_nanos, enforce (0|1)
+--         then, where the stream is to go on by another way of its plan: '~' if the plan bears it, and the windows that
+--         it counts in from now on, 'id:span,...'; a span '*...' is that of admission, which the hold names
 --   Totals, never deltas: the same call twice changes nothing the second time. The counters that move are those
 --   of the windows of admission, which the hold names, each once and in the span of admission; the list only says
 --   which of them bind and at what limit.
---   A counter that is gone stays gone, and does not bind.
+--   A counter that is gone stays gone, and does not bind; but no other way is begun in one that is gone and would bind.
 --   Replies; money is text
 --     {FENCED} {COLD}
 --     {GONE}                                  no such hold: it ended
@@ -15,7 +17,8 @@
 --     {WINDOW, window, limit, remaining, span}
 --                                             nor can this window (its place in the list, from 0) in the span of
 --                                             admission; nothing is written
---   Writes: h:<CUR> and the counters rise by the growth; the hold keeps the new amount and max(delivered).
+--   Writes: h:<CUR> and the counters rise by the growth; the hold keeps the new amount and max(delivered). With another
+--   way what was held stays as it is, a part of its own, and the growth is held by that way.
 --   It passes when memory is full (HDEL goes first): the call is already paid for in memory, and goes on.
 --   Example: balance 1000, held 300 by this hold; {500, 400, 120} -> {OK, '500', '500'};
 --   {1200, 400, 150} -> {OK, '1000', '0'}; {1500, 1200, 180} -> {SHORT, '0'}
@@ -26,7 +29,8 @@ local WINDOW = 3 -- arguments per window
 local new_total, least_total = nanos(ARGV[4], 'new_total_nanos'), nanos(ARGV[5], 'least_total_nanos')
 local delivered = nanos(ARGV[6], 'delivered_nanos')
 local n_windows = tonumber(ARGV[7])
-if #KEYS ~= 3 or n_windows < 0 or n_windows > 16 or #ARGV ~= 7 + WINDOW * n_windows or least_total > new_total then
+if #KEYS ~= 3 or n_windows < 0 or n_windows > 24 or least_total > new_total
+  or #ARGV ~= 7 + WINDOW * n_windows and #ARGV ~= 8 + WINDOW * n_windows then
   error('BADARG extend: counts or totals do not fit', 0)
 end
 
@@ -40,9 +44,25 @@ end
 local owner, currency, amount_text, delivered_text, worker_id, admitted_ms, max_at_ms, windows, last, rates, ticket =
   unpack_hold(packed)
 if owner ~= ARGV[3] then error('BADARG hold ' .. hold_id .. ' is of account ' .. owner, 0) end
+local earlier, current = string.match(windows, '^(.-)([^;]*)$')
+local way = ARGV[8 + WINDOW * n_windows]
+if way then
+  local spans = {}
+  for id, span in string.gmatch(current, '(%d+):([^,]*)') do spans[id] = span end
+  way = string.gsub(way, '(%d+):%*%d+', function(id)
+    return id .. ':' .. (spans[id] or error('BADARG extend: the hold is in no span of window ' .. id, 0))
+  end)
+  if way == current then way = nil end -- it goes on by it already
+end
+if way then
+  local held = parts_of(windows, amount_text)
+  earlier = earlier .. string.match(current, '^~?') .. held[#held].amount .. '/' .. string.gsub(current, '^~', '') .. ';'
+  current = way
+end
+local borne = string.byte(current) == 126
 local fields = {'b:' .. currency, 'h:' .. currency}
 local place = {}
-for name in string.gmatch(windows, '[^,]+') do
+for name in string.gmatch(borne and string.sub(current, 2) or current, '[^,]+') do
   fields[#fields + 1] = 'w:' .. name
   place[string.match(name, '^[^:]*')] = #fields
 end
@@ -51,13 +71,14 @@ if not values[1] and redis.call('EXISTS', account) == 0 then return {'COLD'} end
 
 -- Check.
 local available = (values[1] or 0) - (values[2] or 0)
-local room, tightest = available, nil
+local room, tightest = borne and SUM_MAX or available, nil
 for w = 1, n_windows do
   local at = 5 + WINDOW * w
   local limit = nanos(ARGV[at + 1], 'limit_nanos')
   local i = place[ARGV[at]]
-  if i and values[i] and ARGV[at + 2] == '1' and limit - values[i] < room then
-    room, tightest = limit - values[i], w
+  if i and (values[i] or way) and ARGV[at + 2] == '1' then
+    local left = values[i] and limit - values[i] or 0
+    if left < room then room, tightest = left, w end
   end
 end
 local amount = tonumber(amount_text)
@@ -72,7 +93,7 @@ if tonumber(granted_text) < least_total then
   return {'WINDOW', tightest - 1, limit, shown(room), string.match(name, '^w:[^:]*:(.*)$')}
 end
 local growth = difference(granted_text, amount_text)
-for i = 2, #fields do
+for i = borne and 3 or 2, #fields do
   if (values[i] or 0) + growth > SUM_MAX then error('RANGE ' .. fields[i], 0) end
 end
 if delivered > tonumber(delivered_text) then delivered_text = ARGV[6] end
@@ -80,11 +101,11 @@ if delivered > tonumber(delivered_text) then delivered_text = ARGV[6] end
 -- Write.
 redis.call('HDEL', holds, hold_id)
 redis.call('HSET', holds, hold_id, pack_hold(owner, currency, granted_text, delivered_text, worker_id, admitted_ms,
-  max_at_ms, windows, last, rates, ticket))
+  max_at_ms, earlier .. current, last, rates, ticket))
 if growth ~= '0' then
-  redis.call('HINCRBY', account, fields[2], growth)
+  if not borne then redis.call('HINCRBY', account, fields[2], growth) end
   for i = 3, #fields do
     if values[i] then redis.call('HINCRBY', account, fields[i], growth) end
   end
 end
-return {'OK', granted_text, shown(available - growth)}
+return {'OK', granted_text, shown(available - (borne and 0 or growth))}

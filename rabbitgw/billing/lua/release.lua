@@ -25,17 +25,20 @@ if not packed then
   return {'TOMBSTONE'}
 end
 local owner, held_currency, amount, windows, rates = payer_of(packed)
-local fields, values = read_account(currency, windows)
+local parts = parts_of(windows, amount)
+share_out(parts, 'paid', '0')
+share_out(parts, 'charge', '0')
+local fields, values = read_account(currency, parts)
 if not fields then return {'COLD'} end
 
 -- Check.
 if owner ~= account_id or held_currency ~= currency then
   error('BADARG hold ' .. hold_id .. ' is of account ' .. owner .. ' in ' .. held_currency, 0)
 end
-check_sums(fields, values, tonumber(amount), 0, 0)
+check_sums(fields, values, parts, true)
 
 -- Write.
-local available = move_money(hold_id, fields, values, amount, '0', '0')
+local available = move_money(hold_id, fields, values, parts, true)
 if rates ~= '' then give_rates_back(rates, 0) end
-emit(hold_id, 'R', 'released', '0', '0', account_id, currency, windows, payload)
+emit(hold_id, 'R', 'released', parts, account_id, currency, payload)
 return {'OK', available}

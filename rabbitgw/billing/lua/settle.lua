@@ -18,13 +18,14 @@
 --   What is found decides, and age only where nothing is found: a hold that is still there is charged however old
 --   the try is, since leaving it would let the sweeper charge it beside what is booked in PostgreSQL.
 --   Writes: h:<CUR> falls by the hold, b:<CUR> by the cost, counters that exist change by cost - hold, o:<CUR>
---   keeps the lowest balance below zero, the mark S, one event. Of rates the place among parallel calls is
+--   keeps the lowest balance below zero, z:<CUR> when it went below, the mark S, one event. Where a plan bears a part
+--   of the hold, the parts take the cost in their order, each up to what it holds, the last one the rest. Of rates the place among parallel calls is
 --   given back and the tokens are set right; a LATE settle changes no rate. Passes when memory is full.
 --   Example: balance 1000, held 300 by this hold, cost 120 -> {OK, '880', now}; the same again -> {DONE}.
 --   Expired with 50 charged, cost 120 -> {LATE, ...} and an event of 70; cost 20 -> an event of -30.
 local hold_id, account_id, currency, cost = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local first_try_ms, status, payload = tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local charge = nanos(cost, 'cost_nanos')
+nanos(cost, 'cost_nanos')
 local tokens = ARGV[9] and nanos(ARGV[9], 'tokens')
 if #KEYS ~= 5 or #ARGV ~= 8 and not tokens or #ARGV > 9 or not first_try_ms or status ~= 'settled' and status ~= 'partial' then
   error('BADARG settle: arguments do not fit', 0)
@@ -47,19 +48,23 @@ if not packed then
   status = 'late'
 end
 local owner, held_currency, amount, windows, rates = payer_of(packed)
-if status == 'late' then amount, rates = '0', '' end -- expiry has freed it
-local fields, values = read_account(currency, windows)
+local is_held = status ~= 'late'
+if not is_held then rates = '' end -- expiry has given them back, and freed the hold
+local parts = parts_of(windows, amount)
+share_out(parts, 'paid', paid)
+share_out(parts, 'charge', cost)
+local fields, values = read_account(currency, parts)
 if not fields then return {'COLD'} end
 
 -- Check.
 if owner ~= account_id or held_currency ~= currency then
   error('BADARG hold ' .. hold_id .. ' is of account ' .. owner .. ' in ' .. held_currency, 0)
 end
-check_sums(fields, values, tonumber(amount), tonumber(paid), charge)
+check_sums(fields, values, parts, is_held)
 
 -- Write.
-local available = move_money(hold_id, fields, values, amount, paid, cost)
+local available = move_money(hold_id, fields, values, parts, is_held)
 if rates ~= '' then give_rates_back(rates, tokens) end
-emit(hold_id, 'S', status, difference(cost, paid), paid, account_id, currency, windows, payload)
-if status == 'late' then return {'LATE', available, now_ms} end
+emit(hold_id, 'S', status, parts, account_id, currency, payload)
+if not is_held then return {'LATE', available, now_ms} end
 return {'OK', available, now_ms}
