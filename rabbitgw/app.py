@@ -129,6 +129,7 @@ class Gateway:
             hold_max_age_s=settings.hold_max_age_s,
             events_backlog_max=settings.events_backlog_max,
             hold_wait_s=settings.hold_wait_s,
+            overdraft_gating=settings.overdraft_gating,
         )
         self._upstream = Upstream(
             required(settings, "litellm_base_url"),

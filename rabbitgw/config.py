@@ -128,6 +128,12 @@ class Settings(BaseSettings):
     balance_status: int = setting(
         429, "RABBITGW_BALANCE_STATUS", help="HTTP status of an empty wallet on OpenAI routes: 429 or 402"
     )
+    overdraft_gating: str = setting(
+        "off",
+        "OVERDRAFT_GATING",
+        help="what an allowance serves an account below zero, until it is paid up or the day ends: all (off), nothing "
+        "(block), or lesser models (degrade)",
+    )
 
     hold_max_age_s: int = setting(
         7200, "RABBITGW_HOLD_MAX_AGE_S", help="a hold older than this is expired", ge=60, le=86_400
@@ -176,6 +182,13 @@ class Settings(BaseSettings):
     def _known_policy(cls, value: str) -> str:
         if value not in {"cancel", "drain"}:
             raise ValueError("must be cancel or drain")
+        return value
+
+    @field_validator("overdraft_gating")
+    @classmethod
+    def _known_gating(cls, value: str) -> str:
+        if value not in {"off", "block", "degrade"}:
+            raise ValueError("must be off, block or degrade")
         return value
 
     @field_validator("balance_status")

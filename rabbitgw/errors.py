@@ -177,16 +177,24 @@ class BalanceShort(BudgetError):
 
 
 class WindowShort(BudgetError):
-    """A spend window is used up. `resets_at_s` is epoch seconds, None for a window that never resets."""
+    """A spend window is used up. `resets_at_s` is epoch seconds, None for a window that never resets. `by_plan`: it is
+    the limit of a plan, whose overflow policy lets nothing more pass."""
 
     code = "budget_exceeded"
 
     def __init__(
-        self, message: str, *, limit_nanos: int, available_nanos: int, resets_at_s: int | None
+        self,
+        message: str,
+        *,
+        limit_nanos: int,
+        available_nanos: int,
+        resets_at_s: int | None,
+        by_plan: bool = False,
     ) -> None:
         super().__init__(message, available_nanos=available_nanos)
         self.limit_nanos = limit_nanos
         self.resets_at_s = resets_at_s
+        self.by_plan = by_plan
 
 
 class UpstreamError(RabbitError):

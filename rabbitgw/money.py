@@ -11,8 +11,11 @@ from decimal import Decimal, InvalidOperation
 from rabbitgw.errors import RequestInvalid
 
 NANOS_PER_UNIT = 10**9
+CENTS_PER_UNIT = 100
+NANOS_PER_CENT = NANOS_PER_UNIT // CENTS_PER_UNIT
 TOKENS_PER_MTOK = 10**6
 AMOUNT_NANOS_MAX = 9 * 10**18  # Redis HINCRBY and PostgreSQL bigint are exact to 9.2e18
+CENTS_MAX = AMOUNT_NANOS_MAX // NANOS_PER_CENT
 
 
 def nanos(text: str | int | Decimal, *, field: str = "amount") -> int:

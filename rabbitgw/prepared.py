@@ -19,7 +19,7 @@ NOW_BYTES: Final = 13  # of a time in milliseconds, until the year 2286
 
 
 class WindowCheck(NamedTuple):
-    """A spend window as reserve is given it, at most 16 a call; the fields are its arguments, in order."""
+    """A spend window as reserve is given it, at most 24 a call; the fields are its arguments, in order."""
 
     window_id: int
     span: str
@@ -68,6 +68,8 @@ class ReserveCommand:
         backlog_max: int,
         windows: Sequence[WindowCheck],
         rates: Sequence[RateCheck] = (),
+        enforce: bytes | None = None,
+        how: bytes = b"",
     ) -> None:
         mark = keys.mark("").encode()
         args: list[Argument | Open] = [
@@ -82,16 +84,22 @@ class ReserveCommand:
         self._rates_bytes = len(rules)
         self._template = template([*args, Open(rules) if rates else b"", OPEN, OPEN])
         self._mark_bytes = len(mark)
-        enforce = b"1" * len(windows)
-        self._plain, self._last = b" 0 %b;" % enforce, b" 1 %b;" % enforce
+        if enforce is None:
+            enforce = b"1" * len(windows)
+        self._plain, self._last = b" 0 %b%b;" % (enforce, how), b" 1 %b%b;" % (enforce, how)
 
     def offers(self, offers: Iterable[Offer]) -> bytes:
-        """Offers as `filled` takes them, each bound by every window."""
+        """Offers as `filled` takes them."""
         text = b""
         for offer in offers:
             how = self._last if offer.last else self._plain
             text += b"%d %d%b" % (offer.amount_nanos, offer.least_nanos, how)
         return text
+
+    @staticmethod
+    def way(offer: Offer, enforce: bytes, how: bytes, ticket: int) -> bytes:
+        """An offer by a way of its own; `ticket`: the place of its ticket."""
+        return b"%d %d 0 %b%b/%d;" % (offer.amount_nanos, offer.least_nanos, enforce, how, ticket)
 
     def filled(self, hold_id: str, offers: bytes, ticket: bytes, tokens: int = 0) -> bytes:
         """`tokens`: what the call is estimated at; said where there are rates."""

@@ -194,7 +194,21 @@ def reserve_reply(reply: list[Any]) -> ReserveReply:
     if word == "OK" or word == "HELD":  # noqa: PLR1714 (a set would lose the type)
         standing = Standing(*reply[5]) if len(reply) > 5 and reply[5] else None
         passed = reply[6] if len(reply) > 6 else -1
-        fields = (word, reply[1], int(reply[2]), int(reply[3]), reply[4], 0, 0, 0, 0, "", passed, standing, None)
+        fields = (
+            word,
+            reply[1],
+            int(reply[2]),
+            int(reply[3]),
+            reply[4],
+            0,
+            0,
+            0,
+            0,
+            "",
+            passed,
+            standing,
+            None,
+        )
         return _tuple(ReserveReply, fields)
     if word == "SHORT":
         return ReserveReply(word, available_nanos=int(reply[1]), now_ms=reply[2])

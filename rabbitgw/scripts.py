@@ -138,8 +138,13 @@ class Scripts:
         backlog_max: int,
         windows: Sequence[WindowCheck],
         rates: Sequence[RateCheck] = (),
+        enforce: bytes | None = None,
+        how: bytes = b"",
     ) -> ReserveCommand:
-        """What every reserve of a key under these rates has in common, while its windows are in these spans."""
+        """What every reserve of a key under these rates has in common, while its windows are in these spans.
+
+        `enforce` and `how`: of an offer, as reserve.lua has them; None: every window counts and binds.
+        """
         return ReserveCommand(
             self._scripts["reserve"].sha,
             self._partitions[partition],
@@ -153,6 +158,8 @@ class Scripts:
             backlog_max=backlog_max,
             windows=windows,
             rates=rates,
+            enforce=enforce,
+            how=how,
         )
 
     async def reserve(
@@ -179,8 +186,12 @@ class Scripts:
         least_total_nanos: int,
         delivered_nanos: int,
         windows: Sequence[WindowLimit] = (),
+        way: bytes | None = None,
     ) -> replies.ExtendReply:
-        """Let a hold grow to a new total, and note what was delivered so far. Source: extend.lua."""
+        """Let a hold grow to a new total, and note what was delivered so far. Source: extend.lua.
+
+        `way`: who pays for the growth and where it counts, if no longer as before.
+        """
         keys = self._partitions[partition]
         argv: list[Argument] = [
             self._epoch, hold_id, account_id, new_total_nanos, least_total_nanos, delivered_nanos,
@@ -188,6 +199,8 @@ class Scripts:
         ]  # fmt: skip
         for window in windows:
             argv += window
+        if way is not None:
+            argv.append(way)
         names = (keys.epoch_key, keys.account(account_id), keys.holds)
         return replies.extend_reply(await self._call("extend", names, argv))
 

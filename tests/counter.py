@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rabbitgw.billing import accounts, keys, wallets
-from rabbitgw.billing.admission import Hold, Terms, Till
+from rabbitgw.billing.admission import Till
 from rabbitgw.billing.epoch import publish_epoch, read_names
+from rabbitgw.billing.hold import Hold, Terms
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.leases import Leases
 from rabbitgw.billing.loading import AccountLoader

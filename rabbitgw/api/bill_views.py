@@ -55,7 +55,7 @@ class BookedLine(View):
     key_id: int | None
     user_id: int | None = Field(description="whose key it was when the call was admitted")
     caller_request_id: str | None = Field(description="the X-Request-ID that the caller sent")
-    model: str | None = Field(description="as it was asked for and priced")
+    model: str | None = Field(description="as it was priced")
     dialect: str | None
     status: Literal["settled", "partial", "released", "expired"]
     usage_source: str | None = Field(description="`provider`, `estimated` or `partial`")
@@ -85,6 +85,16 @@ class BookedLine(View):
     )
     corrected_nanos: Nanos = Field(
         default=0, description="what the call costs with its corrections; only if there are any"
+    )
+    included_nanos: Nanos = Field(
+        default=0, description="what a plan bore, beside `cost_nanos`; only if it did"
+    )
+    overflow: str = Field(
+        default="",
+        description="`grace`, `degrade` or `spill`: how it went beyond a plan's daily limit; only then",
+    )
+    model_asked: str = Field(
+        default="", description="the model asked for, where a plan had `model` serve instead"
     )
 
 

@@ -6,20 +6,56 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
-from rabbitgw.api.forms import Currency, Form, Id, ModelPattern, Moment, Name, ResetTime, told
+from rabbitgw.api.forms import (
+    PRINTABLE,
+    Currency,
+    Form,
+    Id,
+    ModelPattern,
+    Moment,
+    Name,
+    ResetTime,
+    told,
+    told_text,
+)
 from rabbitgw.api.price_fields import PriceView
 from rabbitgw.api.views import Time, View
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT
 from rabbitgw.billing.entities import ENTITY_TYPES
+from rabbitgw.billing.overflow import (
+    ALLOWANCE,
+    BLOCK,
+    DEGRADE,
+    DEGRADE_MAP_MAX,
+    FUNDINGS,
+    POLICIES,
+    WALLET,
+    Overflow,
+)
 from rabbitgw.billing.plan_assignments import ALIASES, Assignment
 from rabbitgw.billing.plan_pricing import DECIMAL, UNITS
-from rabbitgw.billing.plans import BLOCK, NANOS_PER_CENT, TYPES, WALLET, DailyLimit, Plan
+from rabbitgw.billing.plans import TYPES, DailyLimit, Plan
+from rabbitgw.billing.price_terms import PATTERN_LENGTH_MAX
 from rabbitgw.billing.windows import RESET_TIME_DEFAULT, ZONE_DEFAULT
-from rabbitgw.money import AMOUNT_NANOS_MAX
+from rabbitgw.money import CENTS_MAX, NANOS_PER_CENT
 
-Cents = Annotated[StrictInt, Field(ge=0, le=AMOUNT_NANOS_MAX // NANOS_PER_CENT)]
+Cents = Annotated[StrictInt, Field(ge=0, le=CENTS_MAX)]
 Decimal = Annotated[StrictStr, told(pattern=f"^{DECIMAL}$", examples=["2.50"])]
-OverflowPolicy = Annotated[StrictStr | list[StrictStr], told(enum=[BLOCK, [BLOCK]])]
+OverflowPolicy = Annotated[
+    StrictStr | list[StrictStr],
+    told(examples=[BLOCK, [DEGRADE, BLOCK]]),
+    Field(
+        description=f"what is done with a call that the day's limit does not cover: {', '.join(POLICIES)}, or a list"
+    ),
+]
+ModelName = Annotated[StrictStr, told_text(PATTERN_LENGTH_MAX)]
+DegradeMap = Annotated[
+    dict[ModelPattern, ModelName],
+    told(
+        maxProperties=DEGRADE_MAP_MAX,
+        propertyNames={"format": PRINTABLE, "minLength": 1, "maxLength": PATTERN_LENGTH_MAX},
+    ),
+]
 
 
 class PlanForm(Form):
@@ -35,21 +71,44 @@ class PlanChange(Form):
 class DailyLimitForm(Form):
     plan_id: Id
     daily_limit_cents: Cents
-    overflow_policy: OverflowPolicy = Field(
-        default=BLOCK, description=f"what is done with a call that the day's limit does not cover: `{BLOCK}`"
-    )
+    overflow_policy: OverflowPolicy = BLOCK
     reset_time: ResetTime = Field(default=RESET_TIME_DEFAULT, description="HH:MM in the zone")
     timezone: StrictStr = Field(default=ZONE_DEFAULT, description="an offset or an IANA zone")
-    funding: Annotated[StrictStr, told(enum=[WALLET])] = Field(
-        default=WALLET, description=f"`{WALLET}`: calls are paid from the wallet"
+    grace_cents: Cents = Field(default=0, description="what grace lets pass a day beyond the limit")
+    grace_charged: StrictBool = Field(default=False, description="the wallet pays for what grace lets pass")
+    degrade_map: DegradeMap = Field(
+        default_factory=dict, description="by pattern of the model asked for, the model that serves instead"
     )
-    shadow: Annotated[StrictBool, told(enum=[False])] = False
+    degrade_default: ModelName | None = Field(
+        default=None, description="the model that serves instead of others"
+    )
+    degrade_cents: Cents | None = Field(
+        default=None,
+        description="what degraded calls may spend a day beyond the limit; left out, as much as the limit where the "
+        "plan pays for them, else all that the wallet has",
+    )
+    funding: Annotated[StrictStr, told(enum=list(FUNDINGS))] = Field(
+        default=WALLET,
+        description=f"`{WALLET}`: the limit caps what calls take from the wallet; `{ALLOWANCE}`: calls within it cost "
+        "the wallet nothing",
+    )
+    shadow: StrictBool = Field(default=False, description="count and tell, but refuse nothing")
 
 
 class DailyLimitChange(Form):
     """A field that is left out stays as it is."""
 
     daily_limit_cents: Cents = Field(default_factory=int)
+    overflow_policy: OverflowPolicy = Field(default_factory=list)
+    grace_cents: Cents = Field(default_factory=int)
+    grace_charged: StrictBool = Field(default_factory=bool)
+    degrade_map: DegradeMap = Field(default_factory=dict)
+    degrade_default: ModelName | None = None
+    degrade_cents: Cents | None = None
+    funding: Annotated[StrictStr, told(enum=list(FUNDINGS))] = Field(default_factory=str)
+    shadow: StrictBool = Field(
+        default_factory=bool, description="taken off, the limit binds from the next day on"
+    )
     reset_time: ResetTime = Field(default_factory=str, description="holds from the next day on")
     timezone: StrictStr = Field(default_factory=str, description="holds from the next day on")
 
@@ -89,20 +148,32 @@ class DailyLimitView(View):
     overflow_policy: list[str]
     reset_time: str
     timezone: str
+    grace_cents: int
+    grace_charged: bool
+    degrade_map: dict[str, str]
+    degrade_default: str | None
+    degrade_cents: int | None
     funding: str
     shadow: bool
 
     @classmethod
     def of_limit(cls, plan_id: int, limit: DailyLimit) -> DailyLimitView:
+        overflow = limit.overflow
+        degrade_nanos = overflow.degrade_nanos
         return cls(
             id=limit.id,
             plan_id=plan_id,
             daily_limit_cents=limit.limit_nanos // NANOS_PER_CENT,
-            overflow_policy=[BLOCK],
+            overflow_policy=list(overflow.policies),
             reset_time=limit.reset_time,
             timezone=limit.zone,
-            funding=WALLET,
-            shadow=False,
+            grace_cents=overflow.grace_nanos // NANOS_PER_CENT,
+            grace_charged=overflow.grace_charged,
+            degrade_map=dict(overflow.degrade_map),
+            degrade_default=overflow.degrade_default,
+            degrade_cents=None if degrade_nanos is None else degrade_nanos // NANOS_PER_CENT,
+            funding=overflow.funding,
+            shadow=overflow.shadow,
         )
 
 
@@ -181,11 +252,37 @@ class AssignmentsView(View):
 def changes_of(form: DailyLimitChange) -> dict[str, Any]:
     """What a change names, as billing calls it."""
     given = form.model_dump(exclude_unset=True)
-    changes: dict[str, Any] = {}
-    if "daily_limit_cents" in given:
-        changes["limit_nanos"] = given["daily_limit_cents"] * NANOS_PER_CENT
-    if "reset_time" in given:
-        changes["reset_time"] = given["reset_time"]
-    if "timezone" in given:
-        changes["zone"] = given["timezone"]
-    return changes
+    return {_BILLING_NAMES.get(name, name): _as_billing(name, value) for name, value in given.items()}
+
+
+def overflow_of(form: DailyLimitForm) -> Overflow:
+    fields = (
+        "overflow_policy",
+        "grace_cents",
+        "grace_charged",
+        "degrade_map",
+        "degrade_default",
+        "degrade_cents",
+    )
+    named = {
+        _BILLING_NAMES.get(name, name): _as_billing(name, getattr(form, name))
+        for name in (*fields, "funding", "shadow")
+    }
+    return Overflow(**named)
+
+
+_BILLING_NAMES = {
+    "daily_limit_cents": "limit_nanos",
+    "timezone": "zone",
+    "overflow_policy": "policies",
+    "grace_cents": "grace_nanos",
+    "degrade_cents": "degrade_nanos",
+}
+
+
+def _as_billing(name: str, value: Any) -> Any:
+    if name.endswith("_cents") and value is not None:
+        return value * NANOS_PER_CENT
+    if name == "overflow_policy":
+        return (value,) if isinstance(value, str) else tuple(value)
+    return tuple(value.items()) if name == "degrade_map" else value

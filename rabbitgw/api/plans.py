@@ -25,6 +25,7 @@ from rabbitgw.api.plan_forms import (
     PriceRuleView,
     RuleEndForm,
     changes_of,
+    overflow_of,
 )
 from rabbitgw.api.price_fields import PriceView
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
@@ -34,6 +35,7 @@ from rabbitgw.billing.key_push import push_keys_below
 from rabbitgw.billing.price_terms import fields_of
 from rabbitgw.billing.prices import Price
 from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
+from rabbitgw.money import NANOS_PER_CENT
 
 ADMIN = Auth.ADMIN
 PATH = "/v1/plans"
@@ -66,7 +68,7 @@ class PlanRoutes:
                 "POST",
                 rf"{PATH}/daily_limit/{{id:\d+}}",
                 self.change_daily_limit,
-                "Change a daily limit: the amount from now on, zone and reset time from the next day on",
+                "Change a daily limit: zone and reset time from the next day on, the rest from now on",
                 ADMIN,
                 DailyLimitView,
                 form=DailyLimitChange,
@@ -176,11 +178,8 @@ class PlanRoutes:
 
     async def add_daily_limit(self, asked: Asked[DailyLimitForm, Nothing]) -> DailyLimitView:
         form = asked.form
-        _enforced_alone("overflow_policy", form.overflow_policy, (plans.BLOCK, [plans.BLOCK]))
-        _enforced_alone("funding", form.funding, (plans.WALLET,))
-        _enforced_alone("shadow", form.shadow, (False,))
         limit = plans.DailyLimit(
-            form.daily_limit_cents * plans.NANOS_PER_CENT, form.timezone, form.reset_time
+            form.daily_limit_cents * NANOS_PER_CENT, form.timezone, form.reset_time, overflow_of(form)
         )
         limit = await plans.add_daily_limit(self._pg, form.plan_id, limit)
         telemetry.log("plan_changed", plan_id=form.plan_id)
@@ -235,7 +234,7 @@ class PlanRoutes:
 
 
 def _rule_view(plan_id: int, price: Price) -> PriceRuleView:
-    least = price.min_charge_nanos // plans.NANOS_PER_CENT
+    least = price.min_charge_nanos // NANOS_PER_CENT
     return PriceRuleView(**fields_of(price), id=price.version, plan_id=plan_id, min_charge_cents=least)
 
 
@@ -246,9 +245,3 @@ def _named(assignment: plan_assignments.Assignment) -> dict[str, int]:
         "account_id": assignment.account_id,
         "assignment_id": assignment.id,
     }
-
-
-def _enforced_alone(field: str, value: object, known: tuple[object, ...]) -> None:
-    """Refuse what is not enforced yet: accepted and ignored it would cost money."""
-    if value not in known:
-        raise RequestInvalid(f"{field}: {value!r} is not supported; only {known[0]!r} is", field=field)

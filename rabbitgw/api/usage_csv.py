@@ -25,7 +25,7 @@ COLUMNS: Final = (
     "input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens",
     "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "currency", "cost_nanos", "price_version",
     "attempts", "admitted_at", "first_byte_at", "finished_at", "upstream_model", "service_tier", "error_code",
-    "tools", "per_model", "corrected_nanos",
+    "tools", "per_model", "corrected_nanos", "included_nanos", "overflow", "model_asked",
 )  # fmt: skip
 # Also in the wide form of East Asian scripts, which some programs take for the plain one.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

@@ -7,19 +7,21 @@ again, names today's spans, and waits a moment for money that other calls of the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from rabbitgw import clock, metrics
 from rabbitgw.billing.desks import NO_LOAD, Desk, Desks, Load
-from rabbitgw.billing.holding import Growth, Holding
+from rabbitgw.billing.growing import grow
+from rabbitgw.billing.hold import Beyond, Hold, Terms
+from rabbitgw.billing.holding import Holding
 from rabbitgw.billing.keyring import KeyRecord, Keyring
 from rabbitgw.billing.leases import Leases
+from rabbitgw.billing.overflow import Way
 from rabbitgw.billing.plan_book import PlanFeed
 from rabbitgw.billing.refusals import extend_error, reserve_error
 from rabbitgw.billing.settling import Ending, Settler
 from rabbitgw.billing.shortfalls import balance_taken
-from rabbitgw.billing.windows import Span, WindowRule
+from rabbitgw.billing.ways import OFF
 from rabbitgw.clock import RedisClock
 from rabbitgw.errors import (
     BalanceShort,
@@ -28,39 +30,17 @@ from rabbitgw.errors import (
     RedisUnavailable,
     WindowShort,
 )
-from rabbitgw.prepared import EndCommands
-from rabbitgw.replies import ReserveReply, Standing
-from rabbitgw.scripts import Scripts, WindowLimit
+from rabbitgw.keynames import FIELD_SEPARATOR
+from rabbitgw.replies import ReserveReply
+from rabbitgw.scripts import Scripts
 
 TRIES_MAX: Final = 6  # words that ask for a correction and another try: cold, stale, span
 WAITS_MAX: Final = 6  # of hold_wait_s: how long the line may take in all, as long as it moves
-_Tried = tuple[Desk, bytes, Awaitable[Any]]  # a reserve as it was sent, and its reply
+# How a call of this key would be taken by each of these ways.
+Offered = Callable[[KeyRecord, tuple[Way, ...]], tuple[Beyond, ...]]
+_Tried = tuple[Desk, tuple[Beyond, ...], bytes, Awaitable[Any]]  # a reserve as it was sent, and its reply
+TICKET_SEPARATOR: Final = FIELD_SEPARATOR.encode()
 _SETTLE_SECONDS: Final = metrics.SETTLE_SECONDS.cells()
-
-
-class Terms(NamedTuple):
-    """One way to take a call: what to hold, at least what, and how much of it is for the input. `growth` is that of
-    a stream, whose hold is extended while it runs."""
-
-    amount_nanos: int
-    least_nanos: int
-    input_nanos: int
-    last: bool = False
-    growth: Growth | None = None
-
-
-@dataclass(slots=True)
-class Hold:
-    """Money set aside for one call. `granted_nanos` grows by extend."""
-
-    hold_id: str
-    key: KeyRecord
-    offer_index: int
-    granted_nanos: int
-    windows: tuple[tuple[WindowRule, Span], ...]
-    ends: EndCommands
-    counts_tokens: bool = False  # it is to be told what it used in truth
-    standing: Standing | None = None  # with the rates that it came under
 
 
 class Till:
@@ -84,6 +64,7 @@ class Till:
         hold_max_age_s: int,
         events_backlog_max: int,
         hold_wait_s: float,
+        overdraft_gating: str = OFF,
     ) -> None:
         self._scripts = scripts
         self._link = scripts.link
@@ -95,7 +76,12 @@ class Till:
         self._hold_wait_s = hold_wait_s
         self._holding = Holding()
         self._desks = Desks(
-            scripts, plans, leases.worker_id, max_age_ms=hold_max_age_s * 1000, backlog_max=events_backlog_max
+            scripts,
+            plans,
+            leases.worker_id,
+            max_age_ms=hold_max_age_s * 1000,
+            backlog_max=events_backlog_max,
+            overdraft_gating=overdraft_gating,
         )
 
     def now_ms(self) -> int:
@@ -104,7 +90,7 @@ class Till:
 
     def others_hold(self, hold: Hold) -> bool:
         """Whether other calls of this account hold money in this process, which their end may free."""
-        return self._holding.held_nanos(hold.key.account_id) > hold.granted_nanos
+        return self._holding.held_nanos(hold.key.account_id) > hold.wallet_nanos
 
     async def reserve(
         self,
@@ -116,45 +102,71 @@ class Till:
         *,
         check: Callable[[KeyRecord], None] = lambda key: None,
         load: Load = NO_LOAD,
+        beyond: Offered | None = None,
     ) -> Hold:
-        """Set money aside by the first of `terms` that passes.
+        """Set money aside by the first of `terms` that passes; or, where the first fails at the limit of a plan, by the
+        first that passes of what `beyond` makes of the plan's ways.
 
         `check` raises what a key forbids (other models, say): asked again of a key that has changed since the caller
         looked at it. `load`: what it takes of rates.
         Raises: AuthError (the key was revoked or changed), BalanceShort, WindowShort, RateLimited, Backlog,
         RedisUnavailable, PostgresUnavailable (the account is not in Redis and cannot be loaded). Nothing is held then.
         """
+        if key.plans and self._desks.of(key, self._clock.now_ms(), load).laid.borne:
+            terms = (terms[0]._replace(growth=None), *terms[1:])  # nobody's money becomes scarce by it
         account_id, first = key.account_id, terms[0]
         tried = None
         entered = self._holding.enter(account_id, hold_id, first.amount_nanos, first.growth)
         if entered:  # as `_ask`, of which nearly every call would be three coroutines more
             try:
                 if self._leases.held(key.partition):
-                    tried = desk, _, sent = self._sent(key, hold_id, terms, ticket, load)
+                    tried = desk, offered, _, sent = self._sent(key, hold_id, terms, ticket, load, beyond)
                     reply = await sent
                     if reply[0] == b"OK":
                         _, index, granted, available, now_ms, *more = reply
                         self._clock.observe(now_ms)
-                        granted_nanos = int(granted)
-                        self._holding.granted(account_id, hold_id, granted_nanos, int(available))
-                        hold = Hold(hold_id, key, index, granted_nanos, desk.windows, desk.ends)
-                        if more:
-                            hold.counts_tokens, hold.standing = desk.counts_tokens, Standing(*more[0])
+                        hold = Hold(hold_id, key, index, int(granted), desk.windows, desk.ends, desk.laid)
+                        wallet_nanos = hold.granted_nanos
+                        if more or key.plans:
+                            hold.complete(offered, desk.counts_tokens, *more)
+                            wallet_nanos = hold.wallet_nanos
+                        self._holding.granted(account_id, hold_id, wallet_nanos, int(available))
                         return hold
             except RedisUnavailable:
                 pass  # `_ask` meets it again, in what was sent
             except BaseException:
                 self._give_up(account_id, hold_id)
                 raise
-        return await self._reserve_on(secret, key, hold_id, terms, ticket, check, load, entered, tried)
+        return await self._reserve_on(
+            secret, key, hold_id, terms, ticket, check, load, beyond, entered, tried
+        )
 
     def _sent(
-        self, key: KeyRecord, hold_id: str, terms: tuple[Terms, ...], ticket: bytes, load: Load
+        self,
+        key: KeyRecord,
+        hold_id: str,
+        terms: tuple[Terms, ...],
+        ticket: bytes,
+        load: Load,
+        beyond: Offered | None,
     ) -> _Tried:
-        """Send a reserve as the key's desk has it now."""
+        """Send a reserve as the key's desk has it now. The ways beyond a limit come before what holds less than the
+        whole: who has bought them is not to be limited first."""
         desk = self._desks.of(key, self._clock.now_ms(), load)
-        command = desk.command.filled(hold_id, desk.command.offers(terms), ticket, load[1] or 0)
-        return desk, command, self._link.send(command)
+        offered: tuple[Beyond, ...] = ()
+        if beyond is not None and desk.laid.ways:
+            offered = beyond(key, desk.laid.ways)
+        if offered:
+            write = desk.command
+            offers = write.offers(terms[:1])
+            for place, one in enumerate(offered, 1):
+                offers += write.way(one.terms, one.way.enforce, one.way.how, place)
+            offers += write.offers(terms[1:])
+            ticket = TICKET_SEPARATOR.join([ticket, *(one.ticket for one in offered)])
+        else:
+            offers = desk.command.offers(terms)
+        command = desk.command.filled(hold_id, offers, ticket, load[1] or 0)
+        return desk, offered, command, self._link.send(command)
 
     async def _reserve_on(
         self,
@@ -165,6 +177,7 @@ class Till:
         ticket: bytes,
         check: Callable[[KeyRecord], None],
         load: Load,
+        beyond: Offered | None,
         entered: bool,
         tried: _Tried | None,
     ) -> Hold:
@@ -173,12 +186,12 @@ class Till:
         try:
             if entered:
                 try:
-                    return await self._ask(secret, key, hold_id, terms, ticket, check, load, tried)
+                    return await self._ask(secret, key, hold_id, terms, ticket, check, load, beyond, tried)
                 except (BalanceShort, WindowShort) as error:
                     refusal = error
 
             def ask(terms: tuple[Terms, ...]) -> Awaitable[Hold]:
-                return self._ask(secret, key, hold_id, terms, ticket, check, load)
+                return self._ask(secret, key, hold_id, terms, ticket, check, load, beyond)
 
             return await self._stand_in_line(key, hold_id, terms, ask, refusal)
         except RabbitError as error:
@@ -191,25 +204,13 @@ class Till:
         Raises: BudgetError when it cannot grow at all, RedisUnavailable.
         """
         now_ms = self._clock.now_ms() if hold.windows else 0
-        limits = [WindowLimit(rule.window_id, rule.limit_at(now_ms)) for rule, _ in hold.windows]
-        least_nanos = min(hold.granted_nanos + 1, wanted_nanos)
-        reply = await self._scripts.extend(
-            hold.key.partition,
-            hold.key.account_id,
-            hold_id=hold.hold_id,
-            new_total_nanos=wanted_nanos,
-            least_total_nanos=least_nanos,
-            delivered_nanos=delivered_nanos,
-            windows=limits,
-        )
+        reply = await grow(self._scripts, hold, wanted_nanos, delivered_nanos, now_ms)
+        account_id = hold.key.account_id
         if reply.word == "OK":
-            hold.granted_nanos = reply.granted_nanos
-            self._holding.granted(
-                hold.key.account_id, hold.hold_id, reply.granted_nanos, reply.available_nanos
-            )
+            self._holding.granted(account_id, hold.hold_id, hold.wallet_nanos, reply.available_nanos)
             return
         if reply.word in ("SHORT", "WINDOW"):
-            self._holding.starves(hold.key.account_id, hold.hold_id)
+            self._holding.starves(account_id, hold.hold_id)
         raise extend_error(hold.key, hold.windows, reply)
 
     async def settle(
@@ -237,11 +238,13 @@ class Till:
             if not charged:
                 ending = Ending(
                     hold_id, key.partition, key.account_id, key.currency,
-                    cost_nanos, status, payload, first_try_ms, tokens,
+                    cost_nanos, status, payload, first_try_ms, tokens, hold.borne_of(cost_nanos),
                 )  # fmt: skip
                 await self._settler.settle(ending, command, sent, began_s)
         finally:
             _SETTLE_SECONDS.observe(clock.monotonic_s() - began_s)
+            if hold.laid.plan_of:
+                cost_nanos -= hold.borne_of(cost_nanos)
             self._holding.ended(key.account_id, hold_id, cost_nanos, whole=status == "settled")
 
     async def release(self, hold: Hold, payload: bytes) -> None:
@@ -313,6 +316,7 @@ class Till:
         ticket: bytes,
         check: Callable[[KeyRecord], None],
         load: Load,
+        beyond: Offered | None,
         tried: _Tried | None = None,
     ) -> Hold:
         """Ask for a hold, corrected as the script asks, until it grants or refuses; and let the others of the
@@ -322,8 +326,8 @@ class Till:
             for _ in range(TRIES_MAX):
                 if tried is None:
                     await self._leases.ensure(key.partition)
-                    tried = self._sent(key, hold_id, terms, ticket, load)
-                (desk, command, sent), tried = tried, None
+                    tried = self._sent(key, hold_id, terms, ticket, load, beyond)
+                (desk, offered, command, sent), tried = tried, None
                 try:
                     reply = await self._scripts.reserved(command, sent)
                 except RedisReplyError:
@@ -345,11 +349,10 @@ class Till:
         except BaseException:
             self._give_up(account_id, hold_id)
             raise
-        self._holding.granted(account_id, hold_id, reply.granted_nanos, reply.available_nanos)
-        return Hold(
-            hold_id, key, reply.offer, reply.granted_nanos, desk.windows, desk.ends, desk.counts_tokens,
-            reply.standing,
-        )  # fmt: skip
+        hold = Hold(hold_id, key, reply.offer, reply.granted_nanos, desk.windows, desk.ends, desk.laid)
+        hold.complete(offered, desk.counts_tokens, reply.standing, reply.passed)
+        self._holding.granted(account_id, hold_id, hold.wallet_nanos, reply.available_nanos)
+        return hold
 
     def _give_up(self, account_id: int, hold_id: str) -> None:
         self._holding.refused(account_id, hold_id)

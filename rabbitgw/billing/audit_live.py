@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from rabbitgw import statements
-from rabbitgw.billing.usage_rows import EXPIRED, LATE, StreamId, parse_windows
+from rabbitgw.billing.usage_rows import EXPIRED, LATE, StreamId, parse_windows, window_moves
 from rabbitgw.stores import transaction
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class _Event(NamedTuple):
     status: str
     wallet: Wallet
     charge_nanos: int
-    windows: tuple[Span, ...]
+    window_moves: tuple[tuple[Span, int], ...]
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ class LivePartition:
                     values[b"s"].decode(),
                     (int(values[b"a"]), values[b"c"].decode()),
                     int(values[b"n"]),
-                    parse_windows(values[b"w"].decode()),
+                    tuple(window_moves(values[b"w"].decode(), int(values[b"n"]))),
                 )
             )
         except (KeyError, ValueError) as error:
@@ -151,8 +151,8 @@ class LivePartition:
         )
         for row in await pg.fetch(statements.audit.moved_after, epoch, self._partition, last.position):
             _add(books.moved_after, (row["account_id"], row["currency"]), row["moved_nanos"])
-            for span in parse_windows(row["windows"]):
-                _add(books.spans_moved_after, span, row["moved_nanos"])
+            for span, nanos in window_moves(row["windows"], row["moved_nanos"]):
+                _add(books.spans_moved_after, span, nanos)
         for row in await pg.fetch(statements.audit.spans, *_columns(spans, 2)):
             books.spans[row["window_id"], row["span"]] = row["used_nanos"]
         if snapshot.holds:
@@ -239,8 +239,8 @@ class LivePartition:
         tally = self._findings[6]
         waiting: dict[Span, int] = {}
         for event in unbooked:
-            for span in event.windows:
-                _add(waiting, span, event.charge_nanos)
+            for span, nanos in event.window_moves:
+                _add(waiting, span, nanos)
         for hold in holds:
             for part in hold.parts:
                 for span in parse_windows(",".join(part.windows)):

@@ -140,9 +140,18 @@ def booked_line(row: asyncpg.Record) -> dict[str, Any]:
         "first_byte_at": _text(row["first_byte_at"]),
         "finished_at": _text(row["finished_at"]),
     }
-    for name in ("upstream_model", "service_tier", "error_code", "corrected_nanos"):
+    for name in (
+        "upstream_model",
+        "service_tier",
+        "error_code",
+        "corrected_nanos",
+        "overflow",
+        "model_asked",
+    ):
         if row[name] is not None:
             line[name] = row[name]
+    if row["included_nanos"]:
+        line["included_nanos"] = row["included_nanos"]
     for name in ("tools", "per_model"):
         if row[name] is not None:
             line[name] = orjson.loads(row[name])

@@ -15,7 +15,7 @@ import asyncpg
 
 from rabbitgw import statements
 from rabbitgw.billing import ledger
-from rabbitgw.billing.usage_rows import DeadEvent, StreamId, UsageRow, as_records, parse_windows
+from rabbitgw.billing.usage_rows import DeadEvent, StreamId, UsageRow, as_records, window_moves
 from rabbitgw.stores import transaction
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ async def _move_money(
     wallets: dict[Wallet, _Moves] = {}
     spans: dict[tuple[int, str], int] = {}
     for account_id, currency, moved_nanos, windows in booked:
+        for span, nanos in window_moves(windows, moved_nanos) if moved_nanos or "=" in windows else ():
+            spans[span] = spans.get(span, 0) + nanos
         if not moved_nanos:
             continue
         sums = wallets.setdefault((account_id, currency), _Moves())
@@ -125,8 +127,13 @@ async def _move_money(
             sums.charged_nanos += moved_nanos
         else:
             sums.returned_nanos -= moved_nanos
-        for span in parse_windows(windows):
-            spans[span] = spans.get(span, 0) + moved_nanos
+    if spans:
+        await connection.execute(
+            statements.books.move_spans,
+            [window_id for window_id, _ in spans],
+            [span for _, span in spans],
+            list(spans.values()),
+        )
     if not wallets:
         return
     missing = [wallet for wallet in wallets if wallet not in transaction_of]
@@ -142,13 +149,6 @@ async def _move_money(
         [wallets[key].returned_nanos - wallets[key].charged_nanos for key in ordered],
         [worst_nanos.get(key, 0) for key in ordered],
     )
-    if spans:
-        await connection.execute(
-            statements.books.move_spans,
-            [window_id for window_id, _ in spans],
-            [span for _, span in spans],
-            list(spans.values()),
-        )
 
 
 def _usage_transaction(transaction_id: int, wallet: Wallet, sums: _Moves) -> ledger.Transaction:

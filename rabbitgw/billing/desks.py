@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.plan_book import PlanBook, PlanFeed
 from rabbitgw.billing.rate_rules import RateRule, binding, by_model
+from rabbitgw.billing.ways import OFF, Laid, laid
 from rabbitgw.billing.windows import NEVER_MS, Span, WindowRule, check_of, span_of
 from rabbitgw.prepared import EndCommands, ReserveCommand
 from rabbitgw.scripts import Scripts
@@ -33,16 +34,25 @@ class Desk(NamedTuple):
     end_ms: int  # until just before here its spans and limits are the present ones
     rates: tuple[RateRule, ...] = ()
     counts_tokens: bool = False  # one of the rates does
+    laid: Laid = Laid((), b"")  # which windows bind, who pays, and the ways beyond
 
 
 class Desks:
     """Those of one process."""
 
-    __slots__ = ("_backlog_max", "_desks", "_max_age_ms", "_plans", "_scripts", "_worker_id")
+    __slots__ = ("_backlog_max", "_desks", "_gating", "_max_age_ms", "_plans", "_scripts", "_worker_id")
 
     def __init__(
-        self, scripts: Scripts, plans: PlanFeed, worker_id: str, *, max_age_ms: int, backlog_max: int
+        self,
+        scripts: Scripts,
+        plans: PlanFeed,
+        worker_id: str,
+        *,
+        max_age_ms: int,
+        backlog_max: int,
+        overdraft_gating: str = OFF,
     ) -> None:
+        self._gating = overdraft_gating
         self._scripts = scripts
         self._plans = plans
         self._worker_id = worker_id
@@ -67,8 +77,9 @@ class Desks:
 
     def _made(self, key: KeyRecord, at_ms: int, load: Load) -> Desk:
         plans = self._plans.book if key.plans else None
-        rules = key.windows if plans is None else (*key.windows, *plans.windows(key.plans, at_ms))
-        windows = tuple((rule, span_of(rule, at_ms)) for rule in rules)
+        limits = () if plans is None else plans.limits(key.plans, at_ms)
+        how = laid(key.windows, limits, at_ms, self._gating)
+        windows = tuple((rule, span_of(rule, at_ms)) for rule in how.rules)
         checks = [check_of(rule, span, at_ms) for rule, span in windows]
         rates = binding(key.rates, load[0], free=load[1] is None)
         command = self._scripts.reserve_command(
@@ -82,6 +93,8 @@ class Desks:
             backlog_max=self._backlog_max,
             windows=checks,
             rates=[rule.check for rule in rates],
+            enforce=how.enforce,
+            how=how.how,
         )
         start_ms = max((check.start_ms for check in checks), default=0)
         end_ms = min((check.end_ms for check in checks if check.end_ms), default=NEVER_MS)
@@ -90,7 +103,7 @@ class Desks:
             start_ms, end_ms = max(start_ms, from_ms), min(end_ms, to_ms)
         ends = self._scripts.end_commands(key.partition, key.account_id, key.currency)
         counts_tokens = any(rule.tpm for rule in rates)
-        return Desk(key, plans, windows, command, ends, start_ms, end_ms, rates, counts_tokens)
+        return Desk(key, plans, windows, command, ends, start_ms, end_ms, rates, counts_tokens, how)
 
 
 def _name(key: KeyRecord, load: Load) -> tuple[int, str, bool]:

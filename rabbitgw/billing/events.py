@@ -8,6 +8,7 @@ Money is not in here but for what the script itself writes beside it (charge, wi
     st 1 = streamed   hi input tokens held for      sh how much less than its bound was held, nanos
     ov how much more than its hold a stream has cost, nanos
     at attempts       t0 admitted ms          t1 first byte ms      t2 finished ms
+    of overflow policy of a plan by which it went beyond a limit      ma model as asked for, where a plan degraded it
     us usage source   in/ci/cw/cw1h/out/rt/ai/ao  token counts      tier service tier served
     um model upstream named                   e error code          tools            provider-side tool counts
 """

@@ -59,6 +59,8 @@ def account_fields(facts: Iterable[asyncpg.Record]) -> dict[str, str | int]:
             fields[f"s:{name}"] = value
         elif fact == "worst":
             fields[f"o:{name}"] = value
+        elif fact == "below_since_ms":
+            fields[f"z:{name}"] = value
         elif fact == "generation":
             fields[f"g:{name}"] = value
         elif fact == "used":

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from rabbitgw import statements, telemetry
 from rabbitgw.billing.feed import POLL_S, Feed
+from rabbitgw.billing.overflow import ALLOWANCE, USUAL, Overflow, overflow_of_row
 from rabbitgw.billing.windows import DAY, NEVER_MS, WindowRule
 from rabbitgw.stores import Pool, connection
 
@@ -28,13 +29,18 @@ class OnPlan:
     zone: str | None  # instead of the plan's
     from_ms: int
     to_ms: int | None
+    grace_window_id: int | None = (
+        None  # what the plan's grace and degraded calls count in; not in records that Redis
+    )
+    degrade_window_id: int | None = None  # kept from before there were any
 
     def holds(self, at_ms: int) -> bool:
         return self.from_ms <= at_ms and (self.to_ms is None or at_ms < self.to_ms)
 
 
 class Limit(NamedTuple):
-    """A plan's daily limit. Until `before_until_ms` the day goes by the former zone and reset time."""
+    """A plan's daily limit. Until `before_until_ms` the day goes by the former zone and reset time, until
+    `shadow_until_ms` the limit does not bind."""
 
     limit_nanos: int
     zone: str
@@ -42,6 +48,20 @@ class Limit(NamedTuple):
     before_zone: str
     before_reset_time: str
     before_until_ms: int
+    overflow: Overflow = USUAL
+    shadow_until_ms: int = 0
+
+
+class PlanLimit(NamedTuple):
+    """What a plan above a caller lays on its calls: a window, and what becomes of a call that it does not cover.
+    `grace` and `degrade` are the windows that calls beyond it count in; None: it has none, or no cap."""
+
+    plan_id: int
+    rule: WindowRule
+    overflow: Overflow
+    shadow: bool
+    grace: WindowRule | None
+    degrade: WindowRule | None
 
 
 class PlanBook:
@@ -52,8 +72,8 @@ class PlanBook:
     def __init__(self, limits: Mapping[int, Limit] | None = None) -> None:
         self._limits = dict(limits or {})
 
-    def windows(self, plans: tuple[OnPlan, ...], at_ms: int) -> Iterator[WindowRule]:
-        """The windows that the plans above a caller lay on its calls at a moment."""
+    def limits(self, plans: tuple[OnPlan, ...], at_ms: int) -> Iterator[PlanLimit]:
+        """What the plans above a caller lay on its calls at a moment, the nearest first."""
         for on in plans:
             limit = self._limits.get(on.plan_id)
             if limit is None or on.window_id is None or not on.holds(at_ms):
@@ -61,13 +81,28 @@ class PlanBook:
             zone, reset_time = limit.zone, limit.reset_time
             if at_ms < limit.before_until_ms:
                 zone, reset_time = limit.before_zone, limit.before_reset_time
-            yield WindowRule(on.window_id, DAY, limit.limit_nanos, on.zone or zone, reset_time)
+            zone, overflow = on.zone or zone, limit.overflow
+            grace, degrade = overflow.grace_nanos, overflow.degrade_nanos
+            if degrade is None and overflow.funding == ALLOWANCE:
+                degrade = limit.limit_nanos
+            yield PlanLimit(
+                on.plan_id,
+                WindowRule(on.window_id, DAY, limit.limit_nanos, zone, reset_time),
+                overflow,
+                overflow.shadow or at_ms < limit.shadow_until_ms,
+                None
+                if on.grace_window_id is None
+                else WindowRule(on.grace_window_id, DAY, grace, zone, reset_time),
+                None
+                if on.degrade_window_id is None or degrade is None
+                else WindowRule(on.degrade_window_id, DAY, degrade, zone, reset_time),
+            )
 
     def unchanged_ms(self, plans: tuple[OnPlan, ...], at_ms: int) -> tuple[int, int]:
-        """From when until just before when `windows` says the same by itself as it does at `at_ms`."""
+        """From when until just before when `limits` says the same by itself as it does at `at_ms`."""
         moments = [moment for on in plans for moment in (on.from_ms, on.to_ms) if moment is not None]
-        limits = (self._limits.get(on.plan_id) for on in plans)
-        moments += [limit.before_until_ms for limit in limits if limit is not None]
+        for limit in filter(None, (self._limits.get(on.plan_id) for on in plans)):
+            moments += [limit.before_until_ms, limit.shadow_until_ms]
         past = max((moment for moment in moments if moment <= at_ms), default=0)
         return past, min((moment for moment in moments if moment > at_ms), default=NEVER_MS)
 
@@ -106,6 +141,8 @@ class PlanFeed(Feed):
                         row["before_zone"] or row["zone"],
                         row["before_reset_time"] or row["reset_time"],
                         row["before_until_ms"] or 0,
+                        overflow_of_row(row),
+                        row["shadow_until_ms"] or 0,
                     )
                 )
                 revision = row["revision"]

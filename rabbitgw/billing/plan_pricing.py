@@ -14,14 +14,14 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from rabbitgw import statements
-from rabbitgw.billing.plans import CENTS_PER_UNIT, NANOS_PER_CENT, locked
+from rabbitgw.billing.plans import locked
 from rabbitgw.billing.price_book import append, history_of_plan
 from rabbitgw.billing.price_terms import checked_pattern
 from rabbitgw.billing.prices import REQUESTS, Price
 from rabbitgw.billing.rates import BASE_TIER, RateTable
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import NotFound, RequestInvalid
-from rabbitgw.money import AMOUNT_NANOS_MAX, NANOS_PER_UNIT, TOKENS_PER_MTOK
+from rabbitgw.money import AMOUNT_NANOS_MAX, CENTS_PER_UNIT, NANOS_PER_CENT, NANOS_PER_UNIT, TOKENS_PER_MTOK
 from rabbitgw.stores import Pool, connection, transaction
 
 BY_TOKEN: Final = "token"  # noqa: S105 - the unit of a price

@@ -6,34 +6,35 @@ makes of it is plan_book.py's. Every change raises the plan's revision, which is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import orjson
+
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name
+from rabbitgw.billing.degrade_targets import check_targets
+from rabbitgw.billing.overflow import USUAL, Overflow, checked_overflow, overflow_of_row
 from rabbitgw.billing.price_terms import checked_currency
 from rabbitgw.billing.windows import DAY, WindowRule, checked_zone, reset_time_of, span_of
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
-from rabbitgw.money import AMOUNT_NANOS_MAX, NANOS_PER_UNIT
+from rabbitgw.money import AMOUNT_NANOS_MAX, CENTS_MAX
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
 DAILY_LIMIT: Final = "daily_limit"
 TYPES: Final = (DAILY_LIMIT,)
-BLOCK: Final = "block"
-WALLET: Final = "wallet"
-CENTS_PER_UNIT: Final = 100
-NANOS_PER_CENT: Final = NANOS_PER_UNIT // CENTS_PER_UNIT
 
 
 @dataclass(frozen=True, slots=True)
 class DailyLimit:
-    """What a plan lets be spent per day in its zone. `id` is 0 until it is stored."""
+    """What a plan lets be spent per day in its zone, and what it does beyond. `id` is 0 until it is stored."""
 
     limit_nanos: int
     zone: str
     reset_time: str
+    overflow: Overflow = USUAL
     id: int = 0
 
 
@@ -101,49 +102,49 @@ async def archive_plan(pg: Pool, plan_id: int, *, revision: int | None = None) -
 async def add_daily_limit(pg: Pool, plan_id: int, limit: DailyLimit) -> DailyLimit:
     """Raises: RequestInvalid, NotFound (of the plan), Conflict (it has one, or is archived), PostgresUnavailable."""
     limit = checked_limit(limit)
+    await check_targets(pg, plan_id, (await get_plan(pg, plan_id)).currency, limit.overflow)
     async with transaction(pg) as db:
         await locked(db, plan_id, None)
-        limit_id = await db.fetchval(
-            statements.plans.add_daily_limit, plan_id, limit.limit_nanos, limit.zone, limit.reset_time
-        )
+        limit_id = await db.fetchval(statements.plans.add_daily_limit, plan_id, *_columns(limit))
         if limit_id is None:
             raise Conflict(f"plan {plan_id} has a daily limit; change that one", field="plan_id")
         await db.execute(statements.plans.touch, plan_id, None, False)
-    return DailyLimit(limit.limit_nanos, limit.zone, limit.reset_time, limit_id)
+    return replace(limit, id=limit_id)
 
 
 async def change_daily_limit(
     pg: Pool, limit_id: int, changes: dict[str, Any], *, revision: int | None = None
 ) -> tuple[int, DailyLimit]:
-    """Change some of limit_nanos, zone and reset_time. The limit holds at once, the others from the next day on.
+    """Change some of limit_nanos, zone, reset_time and the fields of Overflow. Zone and reset time hold from the next
+    day on, the others at once; where shadow is taken off, what was counted under it does not bind on that day.
 
     Returns: the plan's id, and the limit.
     Raises:  RequestInvalid, NotFound, Conflict (archived), PreconditionFailed, PostgresUnavailable.
     """
-    async with transaction(pg) as db:
+    async with connection(pg) as db:
         plan_id = await db.fetchval(statements.plans.plan_of_daily_limit, limit_id)
-        if plan_id is None:
-            raise NotFound(f"daily limit {limit_id} does not exist")
+    if plan_id is None:
+        raise NotFound(f"daily limit {limit_id} does not exist")
+    if changes.keys() & {"degrade_map", "degrade_default"}:
+        plan = await get_plan(pg, plan_id)
+        assert plan.daily_limit is not None
+        await check_targets(pg, plan_id, plan.currency, _changed(plan.daily_limit, changes).overflow)
+    async with transaction(pg) as db:
         await locked(db, plan_id, revision)
         row = (await db.fetch(statements.plans.daily_limit, limit_id))[0]
-        kept = {name: row[name] for name in ("limit_nanos", "zone", "reset_time")}
-        limit = checked_limit(DailyLimit(**{**kept, **changes}, id=limit_id))
+        limit = checked_limit(_changed(_limit(row, limit_id), changes))
         before = (row["before_zone"], row["before_reset_time"], row["before_until"])
-        if (limit.zone, limit.reset_time) != (row["zone"], row["reset_time"]):
-            at_ms = now_ms()
-            until = row["before_until"]
-            if until is None or until <= datetime.fromtimestamp(at_ms / 1000, UTC):
-                # a change of a change, on the same day, still leaves that day as it began
-                rule = WindowRule(limit_id, DAY, 0, row["zone"], row["reset_time"])
-                end_ms = span_of(rule, at_ms).end_ms
-                before = (row["zone"], row["reset_time"], datetime.fromtimestamp(end_ms / 1000, UTC))
+        until, shadow_until = row["before_until"], row["shadow_until"]
+        if until is None or until <= datetime.fromtimestamp(now_ms() / 1000, UTC):
+            ends = _day_end(row["zone"], row["reset_time"])
+            if (limit.zone, limit.reset_time) != (row["zone"], row["reset_time"]):
+                before = (row["zone"], row["reset_time"], ends)
+        else:
+            ends = until  # a change of a change, on the same day, still leaves that day as it began
+        if row["shadow"] and not limit.overflow.shadow:
+            shadow_until = ends
         await db.execute(
-            statements.plans.change_daily_limit,
-            limit_id,
-            limit.limit_nanos,
-            limit.zone,
-            limit.reset_time,
-            *before,
+            statements.plans.change_daily_limit, limit_id, *_columns(limit), *before, shadow_until
         )
         await db.execute(statements.plans.touch, plan_id, None, False)
     return plan_id, limit
@@ -166,11 +167,45 @@ async def locked(db: PoolConnection, plan_id: int, revision: int | None, *, arch
 
 def checked_limit(limit: DailyLimit) -> DailyLimit:
     if not 0 <= limit.limit_nanos <= AMOUNT_NANOS_MAX:
-        most = AMOUNT_NANOS_MAX // NANOS_PER_CENT
-        raise RequestInvalid(f"daily_limit_cents: 0 to {most}", field="daily_limit_cents")
+        raise RequestInvalid(f"daily_limit_cents: 0 to {CENTS_MAX}", field="daily_limit_cents")
     checked_zone(limit.zone)
     reset_time_of(limit.reset_time)
+    checked_overflow(limit.overflow)
     return limit
+
+
+def _limit(row: Any, limit_id: int) -> DailyLimit:
+    return DailyLimit(row["limit_nanos"], row["zone"], row["reset_time"], overflow_of_row(row), limit_id)
+
+
+def _changed(limit: DailyLimit, changes: dict[str, Any]) -> DailyLimit:
+    own = {name: value for name, value in changes.items() if name in ("limit_nanos", "zone", "reset_time")}
+    beyond = {name: value for name, value in changes.items() if name not in own}
+    return replace(limit, **own, overflow=replace(limit.overflow, **beyond))
+
+
+def _columns(limit: DailyLimit) -> tuple[Any, ...]:
+    """As add_daily_limit.sql and change_daily_limit.sql take them."""
+    overflow = limit.overflow
+    return (
+        limit.limit_nanos,
+        limit.zone,
+        limit.reset_time,
+        list(overflow.policies),
+        overflow.grace_nanos,
+        overflow.grace_charged,
+        orjson.dumps(dict(overflow.degrade_map)).decode(),
+        overflow.degrade_default,
+        overflow.degrade_nanos,
+        overflow.funding,
+        overflow.shadow,
+    )
+
+
+def _day_end(zone: str, reset_time: str) -> datetime:
+    """Of the plan's present day."""
+    end_ms = span_of(WindowRule(0, DAY, 0, zone, reset_time), now_ms()).end_ms
+    return datetime.fromtimestamp(end_ms / 1000, UTC)
 
 
 def _unknown(plan_id: int) -> NotFound:
@@ -178,9 +213,7 @@ def _unknown(plan_id: int) -> NotFound:
 
 
 def _plan(row: Any) -> Plan:
-    limit = None
-    if row["limit_id"] is not None:
-        limit = DailyLimit(row["limit_nanos"], row["zone"], row["reset_time"], row["limit_id"])
+    limit = None if row["limit_id"] is None else _limit(row, row["limit_id"])
     return Plan(
         id=row["id"],
         name=row["name"],

@@ -27,6 +27,7 @@ IMAGES_NOT_KEPT: Final = "images_not_kept"
 SECONDS_NOT_KEPT: Final = "seconds_not_kept"
 SHARES_NOT_KEPT: Final = "shares_not_kept"
 TOO_LARGE: Final = "too_large"
+BORNE: Final = "borne"
 REASONS: Final = {
     NO_COUNTS: "it expired and was charged by what was delivered: there are no counts",
     COUNTS_DIFFER: "its counts, by the wrong price, do not give what it was charged",
@@ -34,6 +35,7 @@ REASONS: Final = {
     IMAGES_NOT_KEPT: "the right price has rates for images, and tokens of images are not kept apart",
     SECONDS_NOT_KEPT: "the right price is by the second, and seconds are not kept",
     SHARES_NOT_KEPT: "other models served inside it, and what they shared of cache, reasoning and audio is not kept",
+    BORNE: "a plan bore it, wholly or in part, and not its wallet",
     TOO_LARGE: "it would cost more than a wallet can hold",
 }
 _IMAGE_RATES: Final = (
@@ -87,6 +89,8 @@ class Repricing:
         """The change of a row of sql/rerates/calls.sql, or the reason why its cost cannot be told anew."""
         if row["status"] == EXPIRED:
             return NO_COUNTS
+        if row["included_nanos"]:
+            return BORNE
         usage = usage_of(row)
         if usage.per_model and _hides_shares(usage):
             return SHARES_NOT_KEPT

@@ -6,7 +6,7 @@ from rabbitgw import telemetry
 from rabbitgw.billing.desks import Desk
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.rate_rules import rate_limited
-from rabbitgw.billing.shortfalls import balance_short, window_short
+from rabbitgw.billing.shortfalls import allowance_closed, balance_short, window_short
 from rabbitgw.billing.windows import Span, WindowRule
 from rabbitgw.errors import Backlog, BudgetError, InvariantBroken, RedisUnavailable
 from rabbitgw.replies import ExtendReply, ReserveReply
@@ -15,9 +15,11 @@ from rabbitgw.replies import ExtendReply, ReserveReply
 def reserve_error(key: KeyRecord, desk: Desk, reply: ReserveReply) -> Exception:
     match reply.word:
         case "SHORT":
-            return balance_short(key, reply.available_nanos)
+            short = allowance_closed if desk.laid.borne else balance_short
+            return short(key, reply.available_nanos)
         case "WINDOW":
-            return window_short(*desk.windows[reply.window], reply)
+            by_plan = desk.laid.plan_of[reply.window] is not None
+            return window_short(*desk.windows[reply.window], reply, by_plan=by_plan)
         case "RATE":
             return rate_limited(desk.rates, reply)
         case "BACKLOG":

@@ -42,6 +42,7 @@ class Ending:
     payload: bytes  # JSON, billing/events.py
     first_try_ms: int  # by Redis' clock
     tokens: int | None = None  # that a call under a token rate used in truth
+    borne_nanos: int = 0  # of the cost, what a plan bears
 
     def record(self) -> bytes:
         """Its form in the spool."""

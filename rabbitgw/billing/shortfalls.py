@@ -17,6 +17,14 @@ def balance_short(key: KeyRecord, available_nanos: int) -> BalanceShort:
     )
 
 
+def allowance_closed(key: KeyRecord, available_nanos: int) -> BalanceShort:
+    return BalanceShort(
+        f"the wallet of account {key.account_id} has gone below zero ({units(available_nanos)} {key.currency}): its "
+        "plan serves again when it is paid up, or when the day ends",
+        available_nanos=available_nanos,
+    )
+
+
 def balance_taken(key: KeyRecord) -> BalanceShort:
     return BalanceShort(
         f"what the wallet of account {key.account_id} has is needed by calls under way; try again when they have ended",
@@ -24,7 +32,9 @@ def balance_taken(key: KeyRecord) -> BalanceShort:
     )
 
 
-def window_short(rule: WindowRule, asked: Span, reply: ReserveReply | ExtendReply) -> WindowShort:
+def window_short(
+    rule: WindowRule, asked: Span, reply: ReserveReply | ExtendReply, *, by_plan: bool = False
+) -> WindowShort:
     span, limit_nanos, remaining_nanos = (
         named_span(asked, reply.span),
         reply.limit_nanos,
@@ -38,4 +48,5 @@ def window_short(rule: WindowRule, asked: Span, reply: ReserveReply | ExtendRepl
         limit_nanos=limit_nanos,
         available_nanos=remaining_nanos,
         resets_at_s=resets_at_s,
+        by_plan=by_plan,
     )

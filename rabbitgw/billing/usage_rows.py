@@ -106,6 +106,9 @@ class UsageRow:
     user_id: int | None
     excess_nanos: int
     team_id: int | None
+    included_nanos: int  # that a plan bore; of a late end alone: the change
+    overflow: str | None
+    model_asked: str | None
 
 
 _AS_TUPLE: Final = attrgetter(*(column.name for column in fields(UsageRow)))
@@ -163,6 +166,9 @@ def _merge(before: UsageRow, row: UsageRow) -> str | None:
     row.expired_nanos = before.charge_nanos
     row.expired_position = before.position
     row.late = True
+    row.included_nanos += before.included_nanos
+    if "=" in row.windows:
+        row.windows = f"{before.windows};{row.windows}"
     return None
 
 
@@ -228,6 +234,9 @@ def read_event(
         _number(said, "u", problems),
         _number(said, "ov", problems, AMOUNT_NANOS_MAX) or 0,
         _number(said, "tm", problems),
+        _included(values.get(b"i", b"0"), problems),
+        _text(said, "of", problems),
+        _text(said, "ma", problems),
     )
     return row, ("; ".join(problems) if problems else None)
 
@@ -268,6 +277,22 @@ def parse_windows(text: str) -> tuple[tuple[int, str], ...]:
     return tuple(names)
 
 
+def window_moves(text: str, moved_nanos: int) -> list[tuple[tuple[int, str], int]]:
+    """What an end moves in each window: all of them by what it moved in the wallet, unless each says its own amount.
+
+    `text` as an event or the column usage.windows has it; of the latter, what was booked last. Raises: ValueError.
+    """
+    if "=" not in text:
+        return [(span, moved_nanos) for span in parse_windows(text)]
+    moves = []
+    for move in text.rpartition(";;")[2].replace(";", ",").split(","):
+        name, equals, amount = move.partition("=")
+        if not equals or abs(int(amount)) > AMOUNT_NANOS_MAX:
+            raise ValueError(f"{move!r} says no amount")
+        moves += [(span, int(amount)) for span in parse_windows(name)]
+    return moves
+
+
 def shown(flat: Sequence[bytes]) -> str:
     """An event as JSON for people, whatever bytes are in it."""
     texts = [value.decode("utf-8", "backslashreplace").replace("\x00", "�") for value in flat]
@@ -289,7 +314,7 @@ def _payload(text: bytes, problems: list[str]) -> dict[str, Any]:
 def _windows(raw: bytes, problems: list[str]) -> str:
     try:
         text = raw.decode("ascii")
-        parse_windows(text)
+        window_moves(text, 0)
     except ValueError:
         problems.append("the windows cannot be read")
         return ""
@@ -297,6 +322,17 @@ def _windows(raw: bytes, problems: list[str]) -> str:
         problems.append("the windows cannot be read")
         return ""
     return text
+
+
+def _included(raw: bytes, problems: list[str]) -> int:
+    try:
+        nanos = int(raw)
+    except ValueError:
+        nanos = AMOUNT_NANOS_MAX + 1
+    if abs(nanos) <= AMOUNT_NANOS_MAX:
+        return nanos
+    problems.append("what a plan bore cannot be read")
+    return 0
 
 
 def _number(said: dict[str, Any], name: str, problems: list[str], at_most: int = _INT8_MAX) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from rabbitgw.billing.overflow import BLOCK
 from rabbitgw.errors import (
     AuthError,
     Backlog,
@@ -135,6 +136,8 @@ def error_headers(error: RabbitError) -> list[tuple[str, str]]:
         headers.append(("x-rabbitgw-window-remaining-nanos", str(max(error.available_nanos, 0))))
         if error.resets_at_s is not None:
             headers.append(("x-rabbitgw-window-reset", str(error.resets_at_s)))
+        if error.by_plan:
+            headers.append(("x-rabbitgw-overflow", BLOCK))
     retry_after_s = error.retry_after_s
     if retry_after_s is None and isinstance(error, StoreError | UpstreamOverloaded | UpstreamRateLimited):
         retry_after_s = RETRY_AFTER_STORE_S

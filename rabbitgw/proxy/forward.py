@@ -15,7 +15,7 @@ import orjson
 
 from rabbitgw import clock, metrics, telemetry
 from rabbitgw.billing import events
-from rabbitgw.billing.admission import Hold
+from rabbitgw.billing.hold import Hold
 from rabbitgw.billing.prices import Price, charge
 from rabbitgw.billing.usage import Usage
 from rabbitgw.errors import (
@@ -27,6 +27,7 @@ from rabbitgw.errors import (
     UpstreamGarbled,
 )
 from rabbitgw.proxy.ask import Ask, id_lines
+from rabbitgw.proxy.beyond import overflow_headers
 from rabbitgw.proxy.bodies.parsing import upstream_body
 from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.error_shapes import error_event
@@ -198,6 +199,8 @@ class Run:
             kept += STREAM_HEADERS
             length = None
         kept += self.quote.headers(self.call, self.hold)
+        if self.hold.way is not None:
+            kept += overflow_headers(self.hold, self.call)
         self.client.start(status, kept, length=length, lines=id_lines(self.ask))
         return True
 
@@ -278,6 +281,8 @@ class Run:
         usage = verdict.usage if verdict is not None else None
         bill = charge(self.price, usage, self.forwarder.prices.book) if usage is not None else None
         quote, hold = self.quote, self.hold
+        if hold.way is not None:
+            self.facts["of"] = hold.way.policy  # as it ended
         payload = events.payload(
             self.facts,
             usage,

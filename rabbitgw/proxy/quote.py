@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from rabbitgw.billing.admission import Hold, Terms
+from rabbitgw.billing.hold import Hold, Terms
 from rabbitgw.billing.hold_bounds import (
     NO_MEDIA,
     PLAIN_BYTES_PER_TOKEN,

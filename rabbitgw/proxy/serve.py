@@ -34,6 +34,7 @@ from rabbitgw.errors import (
 )
 from rabbitgw.proxy import error_shapes
 from rabbitgw.proxy.ask import Ask, id_lines
+from rabbitgw.proxy.beyond import Alternatives, Taken
 from rabbitgw.proxy.bodies.parsing import parse_call
 from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
@@ -162,6 +163,10 @@ class Service:
             streamed=call.stream,
             held_input_tokens=offer.held_input_tokens,
         )
+        usual = Taken(call, price, offer, facts)
+        beyond = None
+        if key.plans:
+            beyond = Alternatives(usual, self._prices, self.settings, now_ms)
         hold = await self._till.reserve(
             ask.secret,
             key,
@@ -170,10 +175,12 @@ class Service:
             orjson.dumps(facts),
             check=check,
             load=(call.model, estimated_tokens(call, offer) if key.rates else 0),
+            beyond=beyond,
         )
         if hold.standing is not None:
             ask.rate_lines = rate_lines(hold.standing)
-        return Run(self._forwarder, client, ask, call, price, offer, hold, facts)
+        taken = usual if beyond is None else beyond.taken(hold)
+        return Run(self._forwarder, client, ask, *taken[:3], hold, taken.facts)
 
     async def _let(self, secret: str, key: KeyRecord, check: Callable[[KeyRecord], None]) -> KeyRecord:
         """The key, once it passes a check. One that does not is looked at as it is now: memory may have it as it was

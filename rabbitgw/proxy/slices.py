@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 from rabbitgw import clock, telemetry
-from rabbitgw.billing.admission import Hold, Till
+from rabbitgw.billing.admission import Till
+from rabbitgw.billing.hold import Hold
 from rabbitgw.errors import BudgetError, InvariantBroken, RabbitError, StoreError
 from rabbitgw.money import TOKENS_PER_MTOK, ceil_div
 from rabbitgw.proxy.quote import Quote

@@ -8,7 +8,7 @@ WITH limits AS (
     SELECT w.team_id, w.user_id, w.key_id
     FROM windows AS w
     LEFT JOIN plan_assignments AS a ON a.id = w.assignment_id
-    WHERE $5 = 'windows' AND w.account_id = $1 AND w.removed_at IS NULL
+    WHERE $5 = 'windows' AND w.account_id = $1 AND w.removed_at IS NULL AND w.counts = 'limit'
         AND (a.effective_to IS NULL OR a.effective_to > greatest(now(), a.effective_from))
     UNION ALL
     SELECT team_id, user_id, key_id FROM rates WHERE $5 = 'rates' AND account_id = $1 AND removed_at IS NULL

@@ -11,6 +11,9 @@ SELECT 'credit_seq', currency, '', credit_seq FROM wallets WHERE account_id = $1
 UNION ALL
 SELECT 'worst', currency, '', worst_nanos FROM wallets WHERE account_id = $1 AND worst_nanos < 0
 UNION ALL
+SELECT 'below_since_ms', currency, '', (extract(epoch FROM below_since) * 1000)::bigint
+FROM wallets WHERE account_id = $1 AND below_since IS NOT NULL
+UNION ALL
 SELECT 'generation', id::text, '', generation FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL
 UNION ALL
 SELECT 'used', windows.id::text, newest.span, newest.used_nanos

@@ -21,7 +21,7 @@ FROM windows AS w
 JOIN accounts AS a ON a.id = w.account_id
 LEFT JOIN plan_assignments AS p ON p.id = w.assignment_id
 LEFT JOIN plan_daily_limits AS l ON l.plan_id = p.plan_id
-WHERE w.account_id = $1 AND w.removed_at IS NULL
+WHERE w.account_id = $1 AND w.removed_at IS NULL AND w.counts = 'limit'
     AND (
         p.id IS NULL
         OR (l.id IS NOT NULL AND p.effective_from <= now() AND (p.effective_to IS NULL OR p.effective_to > now()))

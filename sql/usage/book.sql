@@ -8,7 +8,7 @@ INSERT INTO usage (
     usage_source, input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
     reasoning_tokens, audio_input_tokens, audio_output_tokens, attempts, admitted_at, first_byte_at, finished_at,
     upstream_model, service_tier, error_code, tools, per_model, streamed, shortfall_nanos, held_input_tokens,
-    user_id, excess_nanos, team_id
+    user_id, excess_nanos, team_id, included_nanos, overflow, model_asked
 )
 SELECT
     $1::bigint, e.id, e.account_id, e.currency, e.status, e.late, e.charge_nanos, e.charge_nanos, e.expired_nanos,
@@ -20,7 +20,8 @@ SELECT
     timestamptz 'epoch' + e.first_byte_ms * interval '1 ms',
     timestamptz 'epoch' + e.finished_ms * interval '1 ms',
     e.upstream_model, e.service_tier, e.error_code, e.tools::jsonb, e.per_model::jsonb, e.streamed,
-    e.shortfall_nanos, e.held_input_tokens, e.user_id, e.excess_nanos, e.team_id
+    e.shortfall_nanos, e.held_input_tokens, e.user_id, e.excess_nanos, e.team_id,
+    e.included_nanos, e.overflow, e.model_asked
 FROM unnest($2::usage_event[]) AS e
 ON CONFLICT (id) DO UPDATE SET
     -- expired_nanos and expired_position stay: they say what expiry booked, and where.
@@ -33,6 +34,14 @@ ON CONFLICT (id) DO UPDATE SET
         ELSE usage.ledger_transaction_id
     END,
     position = EXCLUDED.position,
+    windows = CASE
+        WHEN EXCLUDED.windows LIKE '%=%' THEN usage.windows || ';;' || EXCLUDED.windows
+        ELSE usage.windows
+    END,
+    -- a late event carries the difference; what did not come by a stream, the whole
+    included_nanos = CASE WHEN EXCLUDED.position IS NULL THEN 0 ELSE usage.included_nanos END + EXCLUDED.included_nanos,
+    overflow = EXCLUDED.overflow,
+    model_asked = EXCLUDED.model_asked,
     price_version = EXCLUDED.price_version,
     usage_source = EXCLUDED.usage_source,
     input_tokens = EXCLUDED.input_tokens,

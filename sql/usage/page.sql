@@ -9,7 +9,8 @@ SELECT
     id, account_id, key_id, user_id, caller_request_id, model, dialect, status, usage_source, input_tokens,
     cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
     audio_input_tokens, audio_output_tokens, currency, charge_nanos, price_version, attempts, admitted_at,
-    first_byte_at, finished_at, upstream_model, service_tier, error_code, tools, per_model,
+    first_byte_at, finished_at, upstream_model, service_tier, error_code, tools, per_model, included_nanos, overflow,
+    model_asked,
     (
         SELECT new_nanos FROM corrections AS c WHERE c.usage_id = usage.id ORDER BY number DESC LIMIT 1
     ) AS corrected_nanos

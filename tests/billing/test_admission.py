@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from rabbitgw.billing import keys
-from rabbitgw.billing.admission import Terms
+from rabbitgw.billing.hold import Terms
 from rabbitgw.billing.keyring import KeyRecord
 from rabbitgw.clock import new_id
 from rabbitgw.errors import (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rabbitgw.billing.admission import Hold
+from rabbitgw.billing.hold import Hold
 from rabbitgw.billing.key_push import push_keys_below
 from rabbitgw.billing.keys import NewKey, create_key, list_keys
 from rabbitgw.billing.spend_windows import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rabbitgw.billing.admission import Hold
+from rabbitgw.billing.hold import Hold
 from rabbitgw.billing.hold_bounds import (
     NO_MEDIA,
     Media,
@@ -23,6 +23,7 @@ from rabbitgw.billing.keyring import KeyRecord
 from rabbitgw.billing.price_text import price_from_text
 from rabbitgw.billing.prices import Price
 from rabbitgw.billing.rates import RateTable
+from rabbitgw.billing.ways import Laid
 from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
 from rabbitgw.proxy.bodies.parsing import parse_call
@@ -58,7 +59,7 @@ def quoted(price: Any = PRICE, **fields: Any) -> tuple[Call, Quote]:
 
 
 def hold(index: int, granted_nanos: int) -> Hold:
-    return Hold("h", KEY, index, granted_nanos, (), cast("Any", None))
+    return Hold("h", KEY, index, granted_nanos, (), cast("Any", None), Laid((), b""))
 
 
 def test_a_stream_holds_its_input_and_one_slice() -> None:

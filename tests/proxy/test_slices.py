@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from rabbitgw.billing.admission import Hold
+from rabbitgw.billing.hold import Hold
+from rabbitgw.billing.ways import Laid
 from rabbitgw.errors import BalanceShort, InvariantBroken, RabbitError, RedisUnavailable
 from rabbitgw.proxy import slices as slices_module
 from rabbitgw.proxy.quote import Quote
@@ -45,7 +46,7 @@ class Purse:
 class Stream:
     def __init__(self, quote: Quote, *, hidden_tokens_per_s: int = 0) -> None:
         self.purse = Purse()
-        self.hold = Hold("h", KEY, 0, INPUT_NANOS + SLICE * TOKEN_NANOS, (), cast("Any", None))
+        self.hold = Hold("h", KEY, 0, INPUT_NANOS + SLICE * TOKEN_NANOS, (), cast("Any", None), Laid((), b""))
         self.slices = Slices(self.purse, self.hold, quote, hidden_tokens_per_s=hidden_tokens_per_s)  # type: ignore[arg-type]
         self.more = self.spent = 0
         self.slices.bind(self._on_more, self._on_spent)

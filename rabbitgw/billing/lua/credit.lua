@@ -1,5 +1,5 @@
 -- credit: apply one numbered change of a wallet that PostgreSQL has booked, in order and once.
--- Needs: amounts
+-- Needs: prologue, amounts
 --   KEYS  1 epoch  2 account
 --   ARGV  1 epoch  2 currency  3 seq, from 1, without gaps
 --         4 amount_nanos, may be negative (a refund, a charge booked straight into PostgreSQL)
@@ -32,5 +32,6 @@ end
 -- Write.
 redis.call('HDEL', account, s_field)
 redis.call('HSET', account, s_field, ARGV[3])
-redis.call('HINCRBY', account, b_field, ARGV[4])
+local balance = redis.call('HINCRBY', account, b_field, ARGV[4])
+if balance < 0 and tonumber(values[1] or '0') >= 0 then redis.call('HSET', account, 'z:' .. ARGV[2], shown(now_ms)) end
 return {'OK', redis.call('HGET', account, b_field)}

@@ -52,6 +52,8 @@ if way then
   way = string.gsub(way, '(%d+):%*%d+', function(id)
     return id .. ':' .. (spans[id] or error('BADARG extend: the hold is in no span of window ' .. id, 0))
   end)
+  local read = string.gsub(string.gsub(way, '^~', '') .. ',', '%d+:[%w%-]+,', '')
+  if read ~= '' and read ~= ',' then error('BADARG extend: a way that is none: ' .. way, 0) end
   if way == current then way = nil end -- it goes on by it already
 end
 if way then

@@ -3,6 +3,7 @@
 --   KEYS  1 epoch  2 account
 --   ARGV  1 epoch  2 n_pairs, at least 1, then field, value, ...
 --         fields, integers: b:<CUR> balance, h:<CUR> held, s:<CUR> credit sequence, o:<CUR> worst balance,
+--         z:<CUR> when the balance went below zero, ms;
 --         g:<key_id> generation, w:<window_id>:<span> counter; span names: ws:<window_id> the latest, wo:<window_id>
 --         the one before
 --   Replies {FENCED}, {OK}, {LOADED} (it was there; nothing is written)
@@ -16,7 +17,7 @@ for i = 3, #ARGV, 2 do
   local kind = string.match(ARGV[i], '^(%a+):.')
   if kind == 'b' or kind == 'o' or kind == 'w' then
     signed_nanos(ARGV[i + 1], ARGV[i])
-  elseif kind == 'h' or kind == 's' or kind == 'g' then
+  elseif kind == 'h' or kind == 's' or kind == 'g' or kind == 'z' then
     nanos(ARGV[i + 1], ARGV[i])
   elseif kind ~= 'ws' and kind ~= 'wo' then
     error('BADARG load: no such field: ' .. ARGV[i], 0)
