@@ -70,7 +70,10 @@ CREATE TYPE usage_event AS (
 	held_input_tokens bigint,
 	user_id bigint,
 	excess_nanos bigint,
-	team_id bigint
+	team_id bigint,
+	included_nanos bigint,
+	overflow text,
+	model_asked text
 );
 
 COMMENT ON TYPE usage_event IS 'A call that ended, as a statement takes it: an array of these costs a third of an array per column.';
@@ -598,6 +601,9 @@ CREATE TABLE windows (
     extra_until timestamp with time zone,
     removed_at timestamp with time zone,
     assignment_id bigint,
+    counts text DEFAULT 'limit'::text NOT NULL,
+    CONSTRAINT windows_counts_check CHECK ((counts = ANY (ARRAY['limit'::text, 'grace'::text, 'degrade'::text]))),
+    CONSTRAINT windows_counts_of_plan CHECK (((counts = 'limit'::text) OR (assignment_id IS NOT NULL))),
     CONSTRAINT windows_extra_nanos_check CHECK (((extra_nanos >= 0) AND (extra_nanos <= '9000000000000000000'::bigint))),
     CONSTRAINT windows_kind_check CHECK ((kind = ANY (ARRAY['lifetime'::text, 'day'::text, 'week'::text, 'month'::text, '5h'::text]))),
     CONSTRAINT windows_limit_nanos_check CHECK (((limit_nanos >= 0) AND (limit_nanos <= '9000000000000000000'::bigint))),
@@ -611,6 +617,8 @@ COMMENT ON TABLE windows IS 'Spend caps: on a key, a user or a team, or on the w
 COMMENT ON COLUMN windows.extra_nanos IS 'A temporary increase of the limit, until extra_until.';
 
 COMMENT ON COLUMN windows.assignment_id IS 'Of a plan''s daily limit, which has limit, zone and reset time.';
+
+COMMENT ON COLUMN windows.counts IS 'Of a plan: what goes by its limit, or what its grace or degraded calls spend beyond it.';
 
 CREATE VIEW key_records AS
  SELECT s.secret_sha256,
@@ -655,9 +663,14 @@ CREATE VIEW key_records AS
     k.ip_allowlist,
     k.metadata,
     k.tags,
-    ( SELECT COALESCE(jsonb_agg(jsonb_build_object('plan_id', p.plan_id, 'window_id', w.id, 'zone', p.zone, 'from_ms', ((EXTRACT(epoch FROM p.effective_from) * (1000)::numeric))::bigint, 'to_ms', ((EXTRACT(epoch FROM p.effective_to) * (1000)::numeric))::bigint) ORDER BY (p.key_id IS NULL), (p.user_id IS NULL), (p.team_id IS NULL), p.id), '[]'::jsonb) AS "coalesce"
-           FROM (plan_assignments p
-             LEFT JOIN windows w ON ((w.assignment_id = p.id)))
+    ( SELECT COALESCE(jsonb_agg(jsonb_build_object('plan_id', p.plan_id, 'zone', p.zone, 'window_id', ( SELECT windows.id
+                   FROM windows
+                  WHERE ((windows.assignment_id = p.id) AND (windows.counts = 'limit'::text))), 'grace_window_id', ( SELECT windows.id
+                   FROM windows
+                  WHERE ((windows.assignment_id = p.id) AND (windows.counts = 'grace'::text))), 'degrade_window_id', ( SELECT windows.id
+                   FROM windows
+                  WHERE ((windows.assignment_id = p.id) AND (windows.counts = 'degrade'::text))), 'from_ms', ((EXTRACT(epoch FROM p.effective_from) * (1000)::numeric))::bigint, 'to_ms', ((EXTRACT(epoch FROM p.effective_to) * (1000)::numeric))::bigint) ORDER BY (p.key_id IS NULL), (p.user_id IS NULL), (p.team_id IS NULL), p.id), '[]'::jsonb) AS "coalesce"
+           FROM plan_assignments p
           WHERE ((p.account_id = k.account_id) AND ((p.effective_to IS NULL) OR (p.effective_to > now())) AND
                 CASE
                     WHEN (p.key_id IS NOT NULL) THEN (p.key_id = k.id)
@@ -757,12 +770,33 @@ CREATE TABLE plan_daily_limits (
     before_zone text,
     before_reset_time text,
     before_until timestamp with time zone,
+    overflow text[] DEFAULT '{block}'::text[] NOT NULL,
+    grace_nanos bigint DEFAULT 0 NOT NULL,
+    grace_charged boolean DEFAULT false NOT NULL,
+    degrade_map jsonb DEFAULT '{}'::jsonb NOT NULL,
+    degrade_default text,
+    degrade_nanos bigint,
+    funding text DEFAULT 'wallet'::text NOT NULL,
+    shadow boolean DEFAULT false NOT NULL,
+    shadow_until timestamp with time zone,
     CONSTRAINT plan_daily_limits_before CHECK ((num_nonnulls(before_zone, before_reset_time, before_until) = ANY (ARRAY[0, 3]))),
+    CONSTRAINT plan_daily_limits_degrade_map_check CHECK ((jsonb_typeof(degrade_map) = 'object'::text)),
+    CONSTRAINT plan_daily_limits_degrade_nanos_check CHECK (((degrade_nanos >= 0) AND (degrade_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT plan_daily_limits_funding_check CHECK ((funding = ANY (ARRAY['wallet'::text, 'allowance'::text]))),
+    CONSTRAINT plan_daily_limits_grace_nanos_check CHECK (((grace_nanos >= 0) AND (grace_nanos <= '9000000000000000000'::bigint))),
     CONSTRAINT plan_daily_limits_limit_nanos_check CHECK (((limit_nanos >= 0) AND (limit_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT plan_daily_limits_overflow_check CHECK ((overflow <@ '{block,grace,degrade,spill}'::text[])),
+    CONSTRAINT plan_daily_limits_overflow_some CHECK ((cardinality(overflow) >= 1)),
     CONSTRAINT plan_daily_limits_reset_time_check CHECK ((reset_time ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'::text))
 );
 
 COMMENT ON COLUMN plan_daily_limits.before_until IS 'The end of the day during which zone or reset time was changed: until then the former ones hold.';
+
+COMMENT ON COLUMN plan_daily_limits.overflow IS 'What is tried, in this order, with a call that the limit does not cover.';
+
+COMMENT ON COLUMN plan_daily_limits.degrade_nanos IS 'What degraded calls may spend a day beyond the limit; null: as much as the limit where the plan pays, else no cap.';
+
+COMMENT ON COLUMN plan_daily_limits.shadow_until IS 'The end of the day during which shadow was taken off: until then what was counted does not bind.';
 
 ALTER TABLE plan_daily_limits ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME plan_daily_limits_id_seq
@@ -953,6 +987,9 @@ CREATE TABLE usage (
     user_id bigint,
     excess_nanos bigint DEFAULT 0 NOT NULL,
     team_id bigint,
+    included_nanos bigint DEFAULT 0 NOT NULL,
+    overflow text,
+    model_asked text,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 )
@@ -972,7 +1009,7 @@ COMMENT ON COLUMN usage.expired_position IS 'The same of the event of its expiry
 
 COMMENT ON COLUMN usage."position" IS 'Place of its last event in the partition''s stream: ms * 2^20 + sequence; null: it did not come by a stream.';
 
-COMMENT ON COLUMN usage.windows IS 'The windows that it counted in: "window:span,window:span".';
+COMMENT ON COLUMN usage.windows IS '"id:span,...": each moved by the charge; "id:span=nanos,...": by its own amount. Behind ";" (";;": booked apart) what a late end moved.';
 
 COMMENT ON COLUMN usage.shortfall_nanos IS 'How much less than its bound was held, by the last-money rule: what the call may have overspent.';
 
@@ -983,6 +1020,12 @@ COMMENT ON COLUMN usage.user_id IS 'Whose key it was when the call was admitted.
 COMMENT ON COLUMN usage.excess_nanos IS 'How much more than its hold a stream has cost; 0 for the last-money call, whose shortfall_nanos says it.';
 
 COMMENT ON COLUMN usage.team_id IS 'The team of its user when the call was admitted.';
+
+COMMENT ON COLUMN usage.included_nanos IS 'What of its cost a plan bore; it is not in charge_nanos.';
+
+COMMENT ON COLUMN usage.overflow IS 'By which policy of a plan it went beyond a daily limit; null: it did not.';
+
+COMMENT ON COLUMN usage.model_asked IS 'The model that the caller asked for, where a plan had another one serve.';
 
 CREATE TABLE usage_default (
     id uuid NOT NULL,
@@ -1029,6 +1072,9 @@ CREATE TABLE usage_default (
     user_id bigint,
     excess_nanos bigint DEFAULT 0 NOT NULL,
     team_id bigint,
+    included_nanos bigint DEFAULT 0 NOT NULL,
+    overflow text,
+    model_asked text,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 );
@@ -1254,7 +1300,7 @@ ALTER TABLE ONLY window_spans
     ADD CONSTRAINT window_spans_pkey PRIMARY KEY (window_id, span);
 
 ALTER TABLE ONLY windows
-    ADD CONSTRAINT windows_assignment_id_key UNIQUE (assignment_id);
+    ADD CONSTRAINT windows_of_assignment UNIQUE (assignment_id, counts);
 
 ALTER TABLE ONLY windows
     ADD CONSTRAINT windows_pkey PRIMARY KEY (id);

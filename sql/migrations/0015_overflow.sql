@@ -3,8 +3,7 @@
 -- beyond it. A call that a plan bears costs its wallet nothing; what it would have cost is kept beside its charge.
 
 ALTER TABLE plan_daily_limits
-    ADD COLUMN overflow text[] NOT NULL DEFAULT '{block}'
-        CHECK (cardinality(overflow) BETWEEN 1 AND 4 AND overflow <@ '{block,grace,degrade,spill}'),
+    ADD COLUMN overflow text[] NOT NULL DEFAULT '{block}' CHECK (overflow <@ '{block,grace,degrade,spill}'),
     ADD COLUMN grace_nanos bigint NOT NULL DEFAULT 0 CHECK (grace_nanos BETWEEN 0 AND 9000000000000000000),
     ADD COLUMN grace_charged boolean NOT NULL DEFAULT false,
     ADD COLUMN degrade_map jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(degrade_map) = 'object'),
@@ -12,7 +11,8 @@ ALTER TABLE plan_daily_limits
     ADD COLUMN degrade_nanos bigint CHECK (degrade_nanos BETWEEN 0 AND 9000000000000000000),
     ADD COLUMN funding text NOT NULL DEFAULT 'wallet' CHECK (funding IN ('wallet', 'allowance')),
     ADD COLUMN shadow boolean NOT NULL DEFAULT false,
-    ADD COLUMN shadow_until timestamptz;
+    ADD COLUMN shadow_until timestamptz,
+    ADD CONSTRAINT plan_daily_limits_overflow_some CHECK (cardinality(overflow) >= 1);
 COMMENT ON COLUMN plan_daily_limits.overflow IS 'What is tried, in this order, with a call that the limit does not cover.';
 COMMENT ON COLUMN plan_daily_limits.degrade_nanos IS
     'What degraded calls may spend a day beyond the limit; null: as much as the limit where the plan pays, else no cap.';

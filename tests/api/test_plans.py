@@ -71,6 +71,11 @@ async def test_a_plan_is_made_shown_changed_and_archived(plans: Plans) -> None:
         "overflow_policy": ["block"],
         "reset_time": "06:00",
         "timezone": "Europe/Berlin",
+        "grace_cents": 0,
+        "grace_charged": False,
+        "degrade_map": {},
+        "degrade_default": None,
+        "degrade_cents": None,
         "funding": "wallet",
         "shadow": False,
     }
@@ -119,10 +124,14 @@ async def test_two_operators_at_once(plans: Plans) -> None:
         ("/daily_limit", {"daily_limit_cents": 10**19}, "daily_limit_cents"),
         ("/daily_limit", {"timezone": "Mars/Base"}, "timezone"),
         ("/daily_limit", {"reset_time": "24:00"}, "reset_time"),
-        ("/daily_limit", {"overflow_policy": "grace"}, "overflow_policy"),
-        ("/daily_limit", {"overflow_policy": ["degrade", "block"]}, "overflow_policy"),
-        ("/daily_limit", {"funding": "allowance"}, "funding"),
-        ("/daily_limit", {"shadow": True}, "shadow"),
+        ("/daily_limit", {"overflow_policy": "deny"}, "overflow_policy"),
+        ("/daily_limit", {"overflow_policy": []}, "overflow_policy"),
+        ("/daily_limit", {"overflow_policy": "grace"}, "grace_cents"),
+        ("/daily_limit", {"overflow_policy": ["spill", "block"]}, "overflow_policy"),
+        ("/daily_limit", {"overflow_policy": "degrade", "degrade_default": "unheard-of"}, "degrade_default"),
+        ("/daily_limit", {"overflow_policy": "degrade", "degrade_map": {"gpt-4o": "unheard-of"}}, "degrade_map"),
+        ("/daily_limit", {"funding": "loan"}, "funding"),
+        ("/daily_limit", {"shadow": 1}, "shadow"),
         ("/daily_limit", {"grace_cents": 5}, "grace_cents"),
         ("/pricing", {"unit": "minute"}, "unit"),
         ("/pricing", {"base_price": "x"}, "base_price"),
@@ -131,7 +140,7 @@ async def test_two_operators_at_once(plans: Plans) -> None:
         ("/pricing", {"effective_to": "2020-01-01T00:00:00Z"}, "effective_to"),
     ],
 )
-async def test_what_is_wrong_or_not_enforced_is_refused_by_name(
+async def test_what_is_wrong_is_refused_by_name(
     plans: Plans, path: str, change: dict[str, Any], field: str
 ) -> None:
     body = {"plan_id": await plans.made(), **(LIMIT if path == "/daily_limit" else RULE)}

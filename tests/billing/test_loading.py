@@ -47,6 +47,7 @@ async def test_all_facts_of_one_moment_are_loaded(
     owner = await asyncpg.connect(dsn)  # the application's role moves money through the books only
     await owner.executemany("INSERT INTO window_spans VALUES ($1, $2, $3)", spans)
     await owner.execute("UPDATE wallets SET balance_nanos = -3, worst_nanos = -8, credit_seq = 4")
+    await owner.execute("UPDATE wallets SET below_since = '2026-11-21T00:00:00+08:00'")
     await owner.close()
 
     assert await load_account(pg, scripts, account.id) == "OK"
@@ -55,6 +56,7 @@ async def test_all_facts_of_one_moment_are_loaded(
         "h:USD": "0",
         "s:USD": "4",
         "o:USD": "-8",
+        "z:USD": "1795190400000",
         f"g:{key.id}": "1",
         f"w:{life}:life": "70",
         f"ws:{life}": "life",

@@ -29,7 +29,7 @@ def price(**fields: Any) -> Price:
 def row(nanos: int, **facts: Any) -> dict[str, Any]:
     counts = dict.fromkeys(
         ("input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens",
-         "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "corrections"), 0
+         "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "corrections", "included_nanos"), 0
     )  # fmt: skip
     return {
         "id": CALL, "account_id": 1, "status": "settled", "model": "gpt", "nanos": nanos, "service_tier": None,
@@ -76,6 +76,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], int | str
     "hidden parts of a share": (row(215, per_model=SHARED, reasoning_tokens=1, **TEXT), PLAIN, {"input": 3},
                                 "shares_not_kept"),
     "an expiry": (row(50, status="expired"), PLAIN, {"input": 3}, "no_counts"),
+    "what a plan bore": (row(0, included_nanos=300, **TEXT), PLAIN, {"input": 3}, "borne"),
     "counts that do not give the charge": (row(301, **TEXT), PLAIN, {"input": 3, "output": 3}, "counts_differ"),
     "an output without a price": (row(300, **TEXT), PLAIN, {"input": 3}, "not_priced"),
     "a tier without a price": (row(150, service_tier="flex", **TEXT), {**PLAIN, "tiers": {"flex": FLEX}}, PLAIN,
