@@ -129,7 +129,11 @@ async def test_two_operators_at_once(plans: Plans) -> None:
         ("/daily_limit", {"overflow_policy": "grace"}, "grace_cents"),
         ("/daily_limit", {"overflow_policy": ["spill", "block"]}, "overflow_policy"),
         ("/daily_limit", {"overflow_policy": "degrade", "degrade_default": "unheard-of"}, "degrade_default"),
-        ("/daily_limit", {"overflow_policy": "degrade", "degrade_map": {"gpt-4o": "unheard-of"}}, "degrade_map"),
+        (
+            "/daily_limit",
+            {"overflow_policy": "degrade", "degrade_map": {"gpt-4o": "unheard-of"}},
+            "degrade_map",
+        ),
         ("/daily_limit", {"funding": "loan"}, "funding"),
         ("/daily_limit", {"shadow": 1}, "shadow"),
         ("/daily_limit", {"grace_cents": 5}, "grace_cents"),

@@ -38,8 +38,8 @@ def test_an_assignment_holds_from_its_begin_until_just_before_its_end() -> None:
     book = PlanBook({1: PLAIN})
     plans = (on(1, 11, to_ms=MIDNIGHT),)
     assert (rules(book, plans, NOON - 1)) == []
-    assert len((rules(book, plans, NOON))) == 1
-    assert len((rules(book, plans, MIDNIGHT - 1))) == 1
+    assert len(rules(book, plans, NOON)) == 1
+    assert len(rules(book, plans, MIDNIGHT - 1)) == 1
     assert (rules(book, plans, MIDNIGHT)) == []
     assert book.unchanged_ms(plans, NOON - 1) == (0, NOON)
     assert book.unchanged_ms(plans, NOON) == (NOON, MIDNIGHT)

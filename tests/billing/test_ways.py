@@ -27,7 +27,7 @@ def limit(
 
 
 def laid_by(*limits: Limit, gating: str = "off", own: tuple[WindowRule, ...] = OWN) -> Laid:
-    """The limits of plans 1, 2 ..., whose windows are 10 20 ..., 11 21 ... for grace and 12 22 ... for degraded calls."""
+    """The limits of plans 1, 2 ...: their windows are 10, 20 ..., 11 ... for grace, 12 ... for degraded calls."""
     book = PlanBook(dict(enumerate(limits, 1)))
     plans = tuple(OnPlan(i, 10 * i, None, 0, None, 10 * i + 1, 10 * i + 2) for i in range(1, len(limits) + 1))
     return laid(own, book.limits(plans, NOON), NOON, gating)

@@ -1,0 +1,241 @@
+"""Calls beyond a plan's daily limit, over HTTP: who pays, what the caller is told, what the books say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from rabbitgw.billing import keys, plan_assignments, plans
+from rabbitgw.billing.key_push import push_keys_below
+from rabbitgw.billing.overflow import Overflow
+from rabbitgw.billing.price_book import append_prices
+from rabbitgw.billing.price_text import price_from_text
+from tests.books import assert_books_balance
+from tests.fakes.openai_upstream import Answer, FakeUpstream, usage
+from tests.flows.house import House, Reply, until
+
+BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
+WORDS = {**BODY, "model": "words", "max_tokens": 400, "stream": True}
+COST_NANOS = 147_500  # 19 tokens in at 2 500 nanos, 10 out at 10 000; about 215 000 are held for it
+LESSER_NANOS = 8_850  # the same at 150 and 600
+WORDS_NANOS = 300_005_000  # 5 tokens in at 1 000 nanos, 300 out at 1 000 000
+CREDIT_NANOS = 10_000_000_000
+DEGRADE = Overflow(("degrade", "block"), degrade_map=(("gpt-4*", "mini"),))
+
+
+@pytest.fixture(autouse=True)
+def answers(upstream: FakeUpstream) -> None:
+    upstream.script("gpt-4o", Answer(usage=usage(19, 10)))
+    upstream.script("mini", Answer(usage=usage(19, 10)))
+    upstream.script("words", Answer(chunks=("tok ",) * 300, usage=usage(5, 300)))
+
+
+@pytest.fixture
+async def house(house_with: Callable[..., AbstractAsyncContextManager[House]]) -> AsyncIterator[House]:
+    async with house_with(overdraft_gating="degrade") as opened:
+        await append_prices(opened.stores.pg, [price_from_text("mini", {"input": "0.15", "output": "0.60"})])
+        yield opened
+
+
+async def on_plan(house: House, limit_nanos: int, overflow: Overflow, **entity: Any) -> plans.DailyLimit:
+    """Put the account, or another entity, on a new plan, and wait until the gateway goes by it."""
+    pg = house.stores.pg
+    plan = await plans.create_plan(pg, "plan", "daily_limit", "USD")
+    limit = await plans.add_daily_limit(
+        pg, plan.id, plans.DailyLimit(limit_nanos, "+08:00", "00:00", overflow)
+    )
+    of = {"entity_type": "account", "entity_id": house.account.id, **entity}
+    made = await plan_assignments.assign(pg, plan.id, **of)
+    assert await push_keys_below(pg, house.stores.scripts, made.entity)
+    await known(house, plan.id)
+    return limit
+
+
+async def known(house: House, plan_id: int) -> None:
+    """The gateway follows plans by their revisions: what it has seen is in force."""
+    revision = await house.stores.pg.fetchval("SELECT revision FROM plans WHERE id = $1", plan_id)
+    await until(lambda: house.gateway._plans._revision >= revision)
+
+
+async def told(house: House, reply: Reply) -> tuple[str | None, int, int, str | None]:
+    """(header, charged, borne by the plan, policy) of a call."""
+    bill = await house.bill(reply.request_id)
+    header = reply.headers.get("x-rabbitgw-overflow")
+    return header, bill["cost_nanos"], bill.get("included_nanos", 0), bill.get("overflow")
+
+
+def refused(reply: Reply) -> None:
+    assert (reply.status, reply.json()["error"]["code"]) == (429, "budget_exceeded")
+    assert reply.headers["x-rabbitgw-overflow"] == "block"
+
+
+async def balance(house: House) -> int:
+    wallet = await house.wallet()
+    assert wallet["held_nanos"] == 0
+    return int(wallet["balance_nanos"])
+
+
+async def test_grace_lets_so_much_pass_once_a_day_and_is_not_charged(house: House) -> None:
+    await on_plan(house, 300_000, Overflow(("grace", "block"), grace_nanos=300_000))
+    within, beyond, after = [await house.post(BODY) for _ in range(3)]
+    assert await told(house, within) == (None, 147_500, 0, None)
+    assert await told(house, beyond) == ("grace", 0, 147_500, "grace")
+    refused(after)
+    assert await balance(house) == CREDIT_NANOS - 147_500
+    await assert_books_balance(house)
+
+
+async def test_a_grace_that_is_charged_takes_from_the_wallet(house: House) -> None:
+    await on_plan(house, 0, Overflow(("grace",), grace_nanos=300_000, grace_charged=True))
+    assert await told(house, await house.post(BODY)) == ("grace", 147_500, 0, "grace")
+    refused(await house.post(BODY))
+    assert await balance(house) == CREDIT_NANOS - 147_500
+    await assert_books_balance(house)
+
+
+async def test_a_lesser_model_serves_at_its_own_price_and_all_say_so(
+    house: House, upstream: FakeUpstream
+) -> None:
+    await on_plan(house, 300_000, DEGRADE)
+    within, beyond = await house.post(BODY), await house.post(BODY)
+    assert "x-rabbitgw-model" not in within.headers
+    assert beyond.headers["x-rabbitgw-model"] == "mini"
+    assert beyond.json()["model"] == "mini"  # as upstream names it
+    assert await told(house, beyond) == ("degrade", 8_850, 0, "degrade")
+    bill = await house.bill(beyond.request_id)
+    assert (bill["model"], bill["model_asked"]) == ("mini", "gpt-4o")
+    assert [one.json["model"] for one in upstream.of("mini")] == ["mini"]
+    streamed = await house.post({**BODY, "stream": True})
+    assert (streamed.status, streamed.headers["x-rabbitgw-model"]) == (200, "mini")
+    assert await told(house, streamed) == ("degrade", 8_850, 0, "degrade")
+    # a key that may not call the lesser model is not given it
+    barred = await keys.create_key(
+        house.stores.pg, keys.NewKey(house.account.id, "barred", models_denied=("mini",))
+    )
+    refused(await house.post(BODY, authorization=f"Bearer {barred.secret}"))
+    assert await balance(house) == CREDIT_NANOS - 147_500 - 2 * 8_850
+    await assert_books_balance(house)
+
+
+async def test_an_allowance_is_free_until_it_is_used_up_and_spills_to_the_wallet(house: House) -> None:
+    await on_plan(house, 300_000, Overflow(("spill", "block"), funding="allowance"))
+    within, beyond = await house.post(BODY), await house.post(BODY)
+    assert await told(house, within) == (None, 0, 147_500, None)
+    assert await told(house, beyond) == ("spill", 147_500, 0, "spill")
+    assert await balance(house) == CREDIT_NANOS - 147_500
+    await assert_books_balance(house)
+
+
+async def test_an_allowance_serves_an_account_without_money_and_ends(
+    house_with: Callable[..., AbstractAsyncContextManager[House]],
+) -> None:
+    async with house_with(credit_nanos=0) as house:
+        await on_plan(house, 300_000, Overflow(funding="allowance"))
+        assert await told(house, await house.post(BODY)) == (None, 0, 147_500, None)
+        refused(await house.post(BODY))
+        await assert_books_balance(house)
+
+
+async def test_a_chain_is_tried_in_its_order(house: House) -> None:
+    chain = Overflow(
+        ("grace", "degrade", "spill"),
+        300_000,
+        degrade_default="mini",
+        degrade_nanos=30_000,
+        funding="allowance",
+    )
+    await on_plan(house, 0, chain)
+    replies = [await house.post(BODY) for _ in range(4)]
+    assert [await told(house, reply) for reply in replies] == [
+        ("grace", 0, 147_500, "grace"),
+        ("degrade", 0, 8_850, "degrade"),
+        ("degrade", 0, 8_850, "degrade"),
+        ("spill", 147_500, 0, "spill"),
+    ]
+    assert await balance(house) == CREDIT_NANOS - 147_500
+    await assert_books_balance(house)
+
+
+async def test_a_stream_that_outgrows_its_allowance_goes_on_by_grace_and_then_by_the_wallet(
+    house: House,
+) -> None:
+    chain = Overflow(("grace", "spill"), 20_000_000, funding="allowance")
+    await on_plan(house, 270_000_000, chain)
+    reply = await house.post(WORDS)
+    assert reply.body.rstrip().endswith(b"data: [DONE]")
+    assert await told(house, reply) == (None, 10_005_000, 290_000_000, "spill")
+    assert await balance(house) == CREDIT_NANOS - 10_005_000
+    await assert_books_balance(house)
+
+
+async def test_a_stream_that_nothing_carries_on_ends_where_its_grace_does(house: House) -> None:
+    await on_plan(house, 270_000_000, Overflow(("grace", "block"), 20_000_000))
+    reply = await house.post(WORDS)
+    assert b"budget_exceeded" in reply.body
+    bill = await house.bill(reply.request_id)
+    assert (bill["status"], bill["overflow"]) == ("partial", "grace")
+    assert bill["cost_nanos"] == 270_000_000
+    assert 0 < bill["included_nanos"] <= 20_000_000
+    await assert_books_balance(house)
+
+
+async def test_shadow_tells_and_refuses_nothing_and_does_not_bind_on_the_day_it_is_taken_off(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    limit = await on_plan(house, 300_000, Overflow(("spill",), funding="allowance", shadow=True))
+    within, beyond = await house.post(BODY), await house.post(BODY)
+    for reply in (within, beyond):
+        assert await told(house, reply) == (None, 147_500, 0, None)
+    shadowed = [record for record in caplog.records if record.getMessage() == "plan_limit_passed_in_shadow"]
+    assert len(shadowed) == 1
+    plan_id, _ = await plans.change_daily_limit(house.stores.pg, limit.id, {"shadow": False})
+    await known(house, plan_id)
+    assert await told(house, await house.post(BODY)) == (None, 147_500, 0, None)
+    await assert_books_balance(house)
+
+
+async def test_an_account_below_zero_has_its_allowance_degraded_until_it_is_paid_up(
+    house: House, upstream: FakeUpstream
+) -> None:
+    planned = await keys.create_key(house.stores.pg, keys.NewKey(house.account.id, "planned"))
+    overflow = Overflow(("degrade",), degrade_default="mini", funding="allowance")
+    await on_plan(house, 1_000_000, overflow, entity_type="key", entity_id=planned.id)
+    of_plan = {"authorization": f"Bearer {planned.secret}"}
+    # upstream says that it gave more than it was allowed: 19 tokens at 2 500 nanos and 1 000 001 at 10 000
+    upstream.script("gpt-4o", Answer(usage=usage(19, 1_000_001)), Answer(usage=usage(19, 10)))
+    assert await told(house, await house.post(BODY)) == (None, 10_000_057_500, 0, None)
+    assert await balance(house) == -57_500
+    short = await house.post(BODY)
+    assert (short.status, short.json()["error"]["code"]) == (429, "insufficient_quota")
+    assert await told(house, await house.post(BODY, **of_plan)) == ("degrade", 0, 8_850, "degrade")
+    await house.credit(57_500)
+
+    async def is_paid_up() -> bool:
+        return await balance(house) == 0
+
+    await until(is_paid_up)
+    assert await told(house, await house.post(BODY, **of_plan)) == (None, 0, 147_500, None)
+    await assert_books_balance(house, overspend_bounds={"plain": 10**10})  # an upstream that lies
+
+
+async def test_fifty_calls_at_once_at_the_edge_of_allowance_and_grace_pass_neither(house: House) -> None:
+    chain = Overflow(("grace", "block"), 1_000_000, funding="allowance")
+    await on_plan(house, 2_000_000, chain)
+
+    replies = await asyncio.gather(*(house.post(BODY) for _ in range(50)))
+    served = [reply for reply in replies if reply.status == 200]
+    for reply in replies:
+        if reply.status != 200:
+            refused(reply)
+    bills = [await told(house, reply) for reply in served]
+    assert {(charged, borne) for _, charged, borne, _ in bills} == {(0, 147_500)}
+    by_grace = sum(policy == "grace" for *_, policy in bills)
+    assert 0 < by_grace <= 6  # of a million, at 147 500
+    assert 0 < len(bills) - by_grace <= 13  # of two
+    assert await balance(house) == CREDIT_NANOS
+    await assert_books_balance(house)
