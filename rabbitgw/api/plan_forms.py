@@ -41,11 +41,12 @@ from rabbitgw.money import CENTS_MAX, NANOS_PER_CENT
 
 Cents = Annotated[StrictInt, Field(ge=0, le=CENTS_MAX)]
 Decimal = Annotated[StrictStr, told(pattern=f"^{DECIMAL}$", examples=["2.50"])]
+Policy = Annotated[StrictStr, told(enum=list(POLICIES))]
 OverflowPolicy = Annotated[
-    StrictStr | list[StrictStr],
+    Policy | Annotated[list[Policy], told(minItems=1, uniqueItems=True)],
     told(examples=[BLOCK, [DEGRADE, BLOCK]]),
     Field(
-        description=f"what is done with a call that the day's limit does not cover: {', '.join(POLICIES)}, or a list"
+        description="what is done with a call that the day's limit does not cover; of a list, in that order"
     ),
 ]
 ModelName = Annotated[StrictStr, told_text(PATTERN_LENGTH_MAX)]

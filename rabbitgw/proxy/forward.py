@@ -269,7 +269,10 @@ class Run:
             code=end.code,
         )
         if end.usage is not None:
-            metrics.charged(self.price.pattern, hold.key.currency, end.cost_nanos, end.usage)
+            charged_nanos = end.cost_nanos
+            if hold.key.plans:
+                charged_nanos -= hold.borne_of(charged_nanos)
+            metrics.charged(self.price.pattern, hold.key.currency, charged_nanos, end.usage)
         return decided
 
     def _end_of(self, ended_ms: int) -> _End:
@@ -290,7 +293,9 @@ class Run:
             first_byte_ms=relay.first_byte_ms if relay is not None else None,
             finished_ms=ended_ms,
             shortfall_nanos=quote.shortfall_nanos(hold) if bill is not None else 0,
-            excess_nanos=quote.excess_nanos(self.call, hold, bill.cost_nanos) if bill is not None else 0,
+            excess_nanos=quote.excess_nanos(self.call, hold, bill.cost_nanos)
+            if bill is not None and not hold.borne
+            else 0,
             upstream_model=relay.reader.model if relay is not None else None,
             error_code=code,
         )

@@ -52,6 +52,22 @@ BEYOND_SCHEMA = {
     ("GET /v1/plans/assignment/{entity_type}/{id}", "entity_type"): "none of the types",
     ("POST /v1/plans/daily_limit", "timezone"): "no zone",
     ("POST /v1/plans/daily_limit/{id}", "timezone"): "no zone",
+    **{
+        (
+            f"POST /v1/plans/daily_limit{one}",
+            field,
+        ): "does not fit the policies, or names a model without a price"
+        for one in ("", "/{id}")
+        for field in (
+            "overflow_policy",
+            "funding",
+            "grace_cents",
+            "grace_charged",
+            "degrade_map",
+            "degrade_default",
+            "degrade_cents",
+        )
+    },
     ("POST /v1/plans/assign", "timezone"): "no zone",
     ("POST /v1/plans/assign", "effective_from"): "too far ahead",
     ("POST /v1/plans/assign", "effective_to"): "not after its begin, or past",
