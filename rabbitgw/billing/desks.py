@@ -63,13 +63,13 @@ class Desks:
     def of(self, key: KeyRecord, at_ms: int, load: Load = NO_LOAD) -> Desk:
         name = _name(key, load) if key.rates else key.key_id
         desk = self._desks.get(name)
-        if (
-            desk is not None
-            and desk.key is key
-            and desk.start_ms <= at_ms < desk.end_ms
-            and (desk.plans is None or desk.plans is self._plans.book)
-        ):
-            return desk
+        if desk is not None and desk.key is key and desk.start_ms <= at_ms < desk.end_ms:
+            plans, book = desk.plans, self._plans.book
+            if plans is None or plans is book:
+                return desk
+            if book.says_the_same(plans, key.plans):  # it is other plans that have changed
+                desk = self._desks[name] = desk._replace(plans=book)
+                return desk
         if len(self._desks) >= DESKS_MAX:
             self._desks.clear()
         desk = self._desks[name] = self._made(key, at_ms, load)

@@ -98,6 +98,10 @@ class PlanBook:
                 else WindowRule(on.degrade_window_id, DAY, degrade, zone, reset_time),
             )
 
+    def says_the_same(self, other: PlanBook, plans: tuple[OnPlan, ...]) -> bool:
+        """Whether these plans are in both books what they were read as once."""
+        return all(self._limits.get(on.plan_id) is other._limits.get(on.plan_id) for on in plans)
+
     def unchanged_ms(self, plans: tuple[OnPlan, ...], at_ms: int) -> tuple[int, int]:
         """From when until just before when `limits` says the same by itself as it does at `at_ms`."""
         moments = [moment for on in plans for moment in (on.from_ms, on.to_ms) if moment is not None]

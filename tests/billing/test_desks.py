@@ -11,7 +11,7 @@ import pytest
 from rabbitgw.billing import desks as desks_module
 from rabbitgw.billing.desks import Desk, Desks
 from rabbitgw.billing.key_record import KeyRecord
-from rabbitgw.billing.plan_book import PlanFeed
+from rabbitgw.billing.plan_book import Limit, OnPlan, PlanBook, PlanFeed
 from rabbitgw.billing.rate_rules import RateRule
 from rabbitgw.billing.windows import WindowRule
 from rabbitgw.keynames import KeyNames
@@ -118,3 +118,21 @@ def test_calls_under_other_rates_have_their_own(desks: Desks) -> None:
     assert rates("claude", 5) == b"5 60 1000 0;5"
     assert rates("gpt-4o", None) == b"5 60 0 0;0", "what is free is a request and no more"
     assert arguments(desks.of(KEY, NOON_MS, ("gpt-4o", 5)).command.filled("h", b"", b"{}"))[-3] == b""
+
+
+def test_it_is_made_anew_when_a_plan_above_its_key_changes_and_not_when_another_does() -> None:
+    feed = PlanFeed(NO_POOL)
+    plan, other = (Limit(nanos, "+08:00", "00:00", "+08:00", "00:00", 0) for nanos in (500, 900))
+    feed.book = PlanBook({1: plan, 2: other})
+    desks = Desks(Scripts(NoLink(), KeyNames(4, 1)), feed, "w-1", max_age_ms=1000, backlog_max=10)
+    key = replace(KEY, plans=(OnPlan(1, 21, None, 0, None),))
+    desk = desks.of(key, NOON_MS)
+    assert [rule.limit_nanos for rule, _ in desk.windows[-1:]] == [500]
+    feed.book = feed.book.with_limits({2: other._replace(limit_nanos=1)})
+    kept = desks.of(key, NOON_MS)
+    assert kept.command is desk.command
+    assert desks.of(key, NOON_MS) is kept
+    feed.book = feed.book.with_limits({1: plan._replace(limit_nanos=7)})
+    assert [rule.limit_nanos for rule, _ in desks.of(key, NOON_MS).windows[-1:]] == [7]
+    feed.book = feed.book.with_limits({1: None})
+    assert len(desks.of(key, NOON_MS).windows) == 3
