@@ -7,6 +7,7 @@ Grace, and degraded calls where they are capped, have counters of their own, bes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
@@ -101,6 +102,18 @@ def checked_overflow(overflow: Overflow) -> Overflow:
         _only_with(DEGRADE, "degrade_cents", overflow.degrade_nanos is not None)
     _check_models(overflow)
     return overflow
+
+
+_FIELDS: Final = {
+    GRACE: ("grace_nanos", "grace_charged"),
+    DEGRADE: ("degrade_map", "degrade_default", "degrade_nanos"),
+}
+
+
+def unsaid(policies: Iterable[str]) -> dict[str, Any]:
+    """The fields of the policies that are not among these, as they are where nothing is said."""
+    gone = _FIELDS.keys() - set(policies)
+    return {name: getattr(USUAL, name) for policy in gone for name in _FIELDS[policy]}
 
 
 def overflow_of_row(row: Any) -> Overflow:

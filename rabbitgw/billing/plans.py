@@ -15,7 +15,7 @@ import orjson
 from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX, checked_name
 from rabbitgw.billing.degrade_targets import check_targets
-from rabbitgw.billing.overflow import USUAL, Overflow, checked_overflow, overflow_of_row
+from rabbitgw.billing.overflow import USUAL, Overflow, checked_overflow, overflow_of_row, unsaid
 from rabbitgw.billing.price_terms import checked_currency
 from rabbitgw.billing.windows import DAY, WindowRule, checked_zone, reset_time_of, span_of
 from rabbitgw.clock import now_ms
@@ -181,6 +181,8 @@ def _limit(row: Any, limit_id: int) -> DailyLimit:
 def _changed(limit: DailyLimit, changes: dict[str, Any]) -> DailyLimit:
     own = {name: value for name, value in changes.items() if name in ("limit_nanos", "zone", "reset_time")}
     beyond = {name: value for name, value in changes.items() if name not in own}
+    if "policies" in changes:  # what was said of a policy goes with it
+        beyond = {**unsaid(changes["policies"]), **beyond}
     return replace(limit, **own, overflow=replace(limit.overflow, **beyond))
 
 

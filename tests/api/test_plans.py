@@ -94,6 +94,42 @@ async def test_a_plan_is_made_shown_changed_and_archived(plans: Plans) -> None:
         assert "is archived" in await plans.refused(path, {"plan_id": plan_id, **body}, 409, "plan_id")
 
 
+async def test_a_limit_says_what_becomes_of_calls_beyond_it(plans: Plans) -> None:
+    await plans.operator.post(
+        "prices", {"pattern": "mini", "input_nanos_per_mtok": 1, "output_nanos_per_mtok": 1}
+    )
+    plan_id = await plans.made()
+
+    def said(limit: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in limit.items() if name not in ("etag", "request_id")}
+
+    beyond = {
+        "overflow_policy": ["grace", "degrade", "spill"],
+        "grace_cents": 50,
+        "grace_charged": True,
+        "degrade_map": {"gpt-*": "mini"},
+        "degrade_default": "mini",
+        "degrade_cents": 70,
+        "funding": "allowance",
+        "shadow": True,
+    }
+    made = said(await plans.post("/daily_limit", {"plan_id": plan_id, **LIMIT, **beyond}))
+    assert {name: made[name] for name in beyond} == beyond
+    assert (await plans.ask("GET", f"/{plan_id}"))["daily_limit"] == made
+    path = f"/daily_limit/{made['id']}"
+    changed = said(await plans.post(path, {"grace_cents": 60, "degrade_default": None, "shadow": False}))
+    assert changed == made | {"grace_cents": 60, "degrade_default": None, "shadow": False}
+    # what was said of a policy goes with it
+    fewer = said(await plans.post(path, {"overflow_policy": "spill"}))
+    gone = {"grace_cents": 0, "grace_charged": False, "degrade_map": {}, "degrade_cents": None}
+    assert fewer == changed | gone | {"overflow_policy": ["spill"]}
+    await plans.refused(path, {"funding": "wallet"}, 400, "overflow_policy")
+    await plans.refused(
+        path, {"overflow_policy": "degrade", "degrade_default": "unheard-of"}, 400, "degrade_default"
+    )
+    assert (await plans.ask("GET", f"/{plan_id}"))["daily_limit"] == fewer
+
+
 async def test_two_operators_at_once(plans: Plans) -> None:
     plan_id = await plans.made()
     limit = await plans.post("/daily_limit", {"plan_id": plan_id, **LIMIT})
