@@ -25,11 +25,14 @@ class Offer(NamedTuple):
     amount_nanos: int
     least_nanos: int
     last: int
-    enforce: str  # one '0' or '1' per window
+    enforce: str  # one '1', '0' or '-' per window
+    how: str = ""  # what stands behind that: "~", "^<ms>", "/<place of its ticket>"
 
 
 def offers_text(offers: Iterable[Sequence[object]]) -> bytes:
-    return "".join(" ".join(map(str, offer)) + ";" for offer in offers).encode()
+    return "".join(
+        " ".join(map(str, offer[:4])) + "".join(map(str, offer[4:])) + ";" for offer in offers
+    ).encode()
 
 
 async def reserve(

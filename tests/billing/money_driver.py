@@ -33,6 +33,16 @@ RATES = {
 }
 
 
+def moves_of(event: dict[str, str]) -> tuple[tuple[str, int], ...]:
+    """What an event moved in each window: its charge, or what stands beside the window's name."""
+    moves = []
+    for text in event["w"].split(",") if event["w"] else ():
+        name, equals, amount = text.partition("=")
+        assert bool(equals) == ("i" in event)
+        moves.append((name, int(amount if equals else event["n"])))
+    return tuple(moves)
+
+
 class MoneyDriver(RuleBasedStateMachine):
     """One account in Redis and in the model, and what must be true of both; the rules are the subclass's."""
 
@@ -111,14 +121,23 @@ class MoneyDriver(RuleBasedStateMachine):
                 h.amount_nanos,
                 h.delivered_nanos,
                 h.max_at_ms,
-                h.windows,
+                [tuple(part) for part in h.parts],
                 h.last,
                 h.rates,
                 h.ticket,
             )
             for hold_id, h in seen.holds.items()
         } == {
-            hold_id: (h.worker_id, h.amount, h.delivered, h.max_at_ms, h.windows, h.last, h.rates, h.ticket)
+            hold_id: (
+                h.worker_id,
+                h.amount,
+                h.delivered,
+                h.max_at_ms,
+                [(part.amount, part.borne, part.windows) for part in h.parts],
+                h.last,
+                h.rates,
+                h.ticket,
+            )
             for hold_id, h in model.holds.items()
         }
         account = dict(seen.accounts[0])
@@ -128,6 +147,8 @@ class MoneyDriver(RuleBasedStateMachine):
         assert int(account.pop(f"g:{KEY}")) == model.generation
         assert account.pop("o:USD", None) == (None if model.worst is None else str(model.worst))
         assert account.pop("l:USD", None) == model.last_hold
+        below_ms = model.below_zero_at_ms
+        assert account.pop("z:USD", None) == (None if below_ms is None else str(below_ms))
         assert account == {
             **model.rates.fields(),
             **{f"w:{name}": str(nanos) for name, nanos in model.counters.items()},
@@ -143,7 +164,8 @@ class MoneyDriver(RuleBasedStateMachine):
                 event["s"],
                 int(event["n"]),
                 int(event["x"]),
-                tuple(event["w"].split(",")) if event["w"] else (),
+                moves_of(event),
+                int(event.get("i", "0")),
             )
             for event in self.run(self.world.events())
         ]
@@ -153,9 +175,9 @@ class MoneyDriver(RuleBasedStateMachine):
     @invariant()
     def every_counter_is_its_usage_and_its_holds(self) -> None:
         for name, nanos in self.model.counters.items():
-            usage = sum(event.charge for event in self.model.events if name in event.windows)
-            holds = sum(hold.amount for hold in self.model.holds.values() if name in hold.windows)
-            assert nanos == usage + holds
+            moved = [change for event in self.model.events for one, change in event.moves if one == name]
+            parts = [part for hold in self.model.holds.values() for part in hold.parts]
+            assert nanos == sum(moved) + sum(part.amount for part in parts if name in part.windows)
 
     @invariant()
     def the_calls_in_parallel_are_the_open_holds(self) -> None:

@@ -63,9 +63,11 @@ class ClockedLink(LookingLink):
         return self.link.call(*args)
 
 
-def offer(amount_nanos: int, least_nanos: int | None = None, *, last: int = 0, enforce: str = "") -> Offer:
+def offer(
+    amount_nanos: int, least_nanos: int | None = None, *, last: int = 0, enforce: str = "", how: str = ""
+) -> Offer:
     """An offer that takes all or nothing unless `least_nanos` says otherwise."""
-    return Offer(amount_nanos, amount_nanos if least_nanos is None else least_nanos, last, enforce)
+    return Offer(amount_nanos, amount_nanos if least_nanos is None else least_nanos, last, enforce, how)
 
 
 def life(limit_nanos: int, window_id: int = 11) -> WindowCheck:
@@ -150,6 +152,7 @@ class World:
         delivered: int = 0,
         windows: Sequence[WindowLimit] = (),
         hold_id: str = HOLD,
+        way: bytes | None = None,
     ) -> ExtendReply:
         return await self.scripts.extend(
             PARTITION,
@@ -159,6 +162,7 @@ class World:
             least_total_nanos=new_total if least_total is None else least_total,
             delivered_nanos=delivered,
             windows=windows,
+            way=way,
         )
 
     async def settle(

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from rabbitgw.scripts import WindowLimit
 from tests.billing.money_driver import LIMITS, RATES, MoneyDriver
-from tests.billing.money_model import Model
+from tests.billing.money_model import Model, Part
 from tests.billing.money_world import (
     ACCOUNT,
     AGE_MAX_MS,
@@ -42,6 +42,10 @@ rate_ids = st.just([]) | st.lists(st.sampled_from(sorted(RATES)), unique=True, m
 tokens = st.sampled_from([0, 1, 150, 333, 700, 701, 1500])
 steps_ms = st.sampled_from(
     [1, 4_000, LEASE_MS, LEASE_MS, 500_000, MARK_LIFE_MS, AGE_MAX_MS, 4 * AGE_MAX_MS, FIVE_HOURS_MS, DAY_MS]
+)
+# How an offer stands to plans: borne by one; only if the wallet is not below zero since so long; a way with a ticket.
+manners = st.tuples(
+    st.booleans(), st.sampled_from([None, None, 0, 1, 500_000, DAY_MS]), st.sampled_from([0, 0, 1, 2, 3])
 )
 # Which hold a step is about: mostly one that is open, else one that ended so, else one never heard of.
 whose = st.sampled_from(["open"] * 8 + ["E", "E", "E", "S", "R", "never"])
@@ -105,6 +109,55 @@ class MoneyMachine(MoneyDriver):
         }
         self.send_reserve(arguments)
 
+    @rule(
+        ids=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, min_size=1, max_size=4),
+        whole=small,
+        least=small,
+        usual=manners,
+        ways=st.lists(
+            st.tuples(small, st.text("1110-", min_size=4, max_size=4), manners), min_size=1, max_size=3
+        ),
+        last=st.sampled_from([0, 1]),
+        counted_only=st.integers(0, 9),
+    )
+    def reserve_under_plans(
+        self,
+        ids: list[int],
+        whole: int,
+        least: int,
+        usual: tuple[bool, int | None, int],
+        ways: list[tuple[int, str, tuple[bool, int | None, int]]],
+        last: int,
+        counted_only: int,
+    ) -> None:
+        """The whole call, the ways beyond a limit, and at last what is left of it."""
+        binds = "".join("0" if place == counted_only else "1" for place in range(len(ids)))
+        how = self.how((*usual[:2], 0))
+        whole, least = max(whole, least) * self.unit, min(whole, least) * self.unit
+        offers = [Offer(whole, whole, 0, binds, how)]
+        for amount, signs, manner in ways:
+            offers.append(
+                Offer(amount * self.unit, amount * self.unit, 0, signs[: len(ids)], self.how(manner))
+            )
+        offers.append(Offer(whole, least, last, binds, how))
+        self.send_reserve(
+            {
+                "hold_id": self.new_id(),
+                "worker_id": "w-1",
+                "generation": self.model.generation,
+                "max_age_ms": AGE_MAX_MS,
+                "backlog_max": 1000,
+                "windows": self.windows(ids),
+                "offers": offers,
+                "ticket": b"\x1f".join(b"ticket %d way %d" % (self.made, way) for way in range(4)),
+            }
+        )
+
+    def how(self, manner: tuple[bool, int | None, int]) -> str:
+        borne, since_ms, way = manner
+        gate = "" if since_ms is None else f"^{self.model.now_ms - since_ms}"
+        return ("~" if borne else "") + gate + (f"/{way}" if way else "")
+
     def send_reserve(self, arguments: dict[str, Any]) -> None:
         expected = self.model.reserve(**arguments)
         if expected.word == "OK":
@@ -152,6 +205,9 @@ class MoneyMachine(MoneyDriver):
         delivered=small,
         enforce=st.tuples(st.integers(0, 1), st.integers(0, 1)),
         listed=st.lists(st.sampled_from(sorted(LIMITS)), unique=True, max_size=2),
+        on=st.none()
+        | st.none()
+        | st.tuples(st.booleans(), st.lists(st.sampled_from(sorted(LIMITS)), unique=True)),
     )
     def extend(
         self,
@@ -162,18 +218,30 @@ class MoneyMachine(MoneyDriver):
         delivered: int,
         enforce: tuple[int, int],
         listed: list[int],
+        on: tuple[bool, list[int]] | None,
     ) -> None:
+        """`on`: by another way from now on, that a plan bears or not, and that counts in these windows."""
         hold_id = self.pick(whose, number)
+        part, way = self.another_part(hold_id, *on) if on is not None else (None, None)
         windows = [
             WindowLimit(window.window_id, window.limit_nanos, binds)
             for window, binds in zip(self.windows(listed), enforce, strict=False)
         ]
         new, least = max(new, least) * self.unit, min(new, least) * self.unit
-        expected = self.model.extend(hold_id, new, least, delivered * self.unit, windows)
+        expected = self.model.extend(hold_id, new, least, delivered * self.unit, windows, part)
         call = self.world.extend(
-            new, least, delivered=delivered * self.unit, windows=windows, hold_id=hold_id
+            new, least, delivered=delivered * self.unit, windows=windows, hold_id=hold_id, way=way
         )
         self.check(self.run(call), expected)
+
+    def another_part(self, hold_id: str, borne: bool, ids: list[int]) -> tuple[Part, bytes]:
+        """A part as the model has it, and as extend is told of it: a span that opened is that of admission."""
+        hold = self.model.holds.get(hold_id)
+        spans = dict(name.split(":") for name in (hold.parts[-1].windows if hold is not None else ()))
+        named = [window for window in self.windows(ids) if window.window_id != 14 or "14" in spans]
+        names = [f"{one.window_id}:{spans['14'] if one.window_id == 14 else one.span}" for one in named]
+        text = ("~" if borne else "") + ",".join(f"{one.window_id}:{one.span}" for one in named)
+        return Part(0, borne, tuple(names)), text.encode()
 
     # -- ends --
 

@@ -8,7 +8,8 @@
 --   Totals, never deltas: the same call twice changes nothing the second time. The counters that move are those
 --   of the windows of admission, which the hold names, each once and in the span of admission; the list only says
 --   which of them bind and at what limit.
---   A counter that is gone stays gone, and does not bind; but no other way is begun in one that is gone and would bind.
+--   A counter that is gone stays gone, and does not bind; no other way is begun where one that would bind is gone, and it
+--   counts in none that is.
 --   Replies; money is text
 --     {FENCED} {COLD}
 --     {GONE}                                  no such hold: it ended
@@ -46,14 +47,23 @@ local owner, currency, amount_text, delivered_text, worker_id, admitted_ms, max_
 if owner ~= ARGV[3] then error('BADARG hold ' .. hold_id .. ' is of account ' .. owner, 0) end
 local earlier, current = string.match(windows, '^(.-)([^;]*)$')
 local way = ARGV[8 + WINDOW * n_windows]
+local gone = {} -- of the windows of a way those without a counter, by id
 if way then
-  local spans = {}
+  local spans, kept = {}, {}
   for id, span in string.gmatch(current, '(%d+):([^,]*)') do spans[id] = span end
   way = string.gsub(way, '(%d+):%*%d+', function(id)
     return id .. ':' .. (spans[id] or error('BADARG extend: the hold is in no span of window ' .. id, 0))
   end)
   local read = string.gsub(string.gsub(way, '^~', '') .. ',', '%d+:[%w%-]+,', '')
   if read ~= '' and read ~= ',' then error('BADARG extend: a way that is none: ' .. way, 0) end
+  for id, span in string.gmatch(way, '(%d+):([^,]*)') do
+    if redis.call('HEXISTS', account, 'w:' .. id .. ':' .. span) == 1 then
+      kept[#kept + 1] = id .. ':' .. span
+    else
+      gone[id] = span
+    end
+  end
+  way = string.match(way, '^~?') .. table.concat(kept, ',')
   if way == current then way = nil end -- it goes on by it already
 end
 if way then
@@ -78,8 +88,8 @@ for w = 1, n_windows do
   local at = 5 + WINDOW * w
   local limit = nanos(ARGV[at + 1], 'limit_nanos')
   local i = place[ARGV[at]]
-  if i and (values[i] or way) and ARGV[at + 2] == '1' then
-    local left = values[i] and limit - values[i] or 0
+  if ARGV[at + 2] == '1' and (i and values[i] or gone[ARGV[at]]) then
+    local left = i and values[i] and limit - values[i] or 0
     if left < room then room, tightest = left, w end
   end
 end
@@ -91,8 +101,9 @@ if new_total > amount and room > 0 then
 end
 if tonumber(granted_text) < least_total then
   if not tightest then return {'SHORT', shown(available)} end
-  local limit, name = ARGV[6 + WINDOW * tightest], fields[place[ARGV[5 + WINDOW * tightest]]]
-  return {'WINDOW', tightest - 1, limit, shown(room), string.match(name, '^w:[^:]*:(.*)$')}
+  local id, limit = ARGV[5 + WINDOW * tightest], ARGV[6 + WINDOW * tightest]
+  local span = gone[id] or string.match(fields[place[id]], '^w:[^:]*:(.*)$')
+  return {'WINDOW', tightest - 1, limit, shown(room), span}
 end
 local growth = difference(granted_text, amount_text)
 for i = borne and 3 or 2, #fields do
