@@ -25,14 +25,17 @@ class Offer(NamedTuple):
     amount_nanos: int
     least_nanos: int
     last: int
-    enforce: str  # one '1', '0' or '-' per window
-    how: str = ""  # what stands behind that: "~", "^<ms>", "/<place of its ticket>"
+    enforce: str  # one '1' (counts, binds), '0' (counts) or '-' (neither) per window
+    how: str = ""  # '~', '^<ms>', '/<place of its ticket>', in this order
 
 
 def offers_text(offers: Iterable[Sequence[object]]) -> bytes:
-    return "".join(
-        " ".join(map(str, offer[:4])) + "".join(map(str, offer[4:])) + ";" for offer in offers
-    ).encode()
+    def text(offer: Sequence[object]) -> str:
+        """What an offer says of its manner stands behind the windows, without a space."""
+        head, how = (offer[:4], offer[4]) if isinstance(offer, Offer) else (offer, "")
+        return f"{' '.join(map(str, head))}{how};"
+
+    return "".join(map(text, offers)).encode()
 
 
 async def reserve(

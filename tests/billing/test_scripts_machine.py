@@ -237,7 +237,8 @@ class MoneyMachine(MoneyDriver):
     def another_part(self, hold_id: str, borne: bool, ids: list[int]) -> tuple[Part, bytes]:
         """A part as the model has it, and as extend is told of it: a span that opened is that of admission."""
         hold = self.model.holds.get(hold_id)
-        spans = dict(name.split(":") for name in (hold.parts[-1].windows if hold is not None else ()))
+        parts = hold.parts if hold is not None else ()
+        spans = dict(name.split(":") for part in parts for name in part.windows)
         named = [window for window in self.windows(ids) if window.window_id != 14 or "14" in spans]
         names = [f"{one.window_id}:{spans['14'] if one.window_id == 14 else one.span}" for one in named]
         text = ("~" if borne else "") + ",".join(f"{one.window_id}:{one.span}" for one in named)

@@ -125,8 +125,8 @@ MISFITS: dict[str, Call] = {
     "reserve: enforce too long": reserve_with(offers=(offer(1, enforce="1"),)),
     "reserve: enforce of other signs": reserve_with(windows=(life(9),), offers=(offer(1, enforce="x"),)),
     "reserve: last is no flag": reserve_with(offers=(offer(1, last=2),)),
-    "reserve: seventeen windows": reserve_with(
-        windows=[life(9, number) for number in range(17)], offers=(offer(1, enforce="1" * 17),)
+    "reserve: twenty-five windows": reserve_with(
+        windows=[life(9, number) for number in range(25)], offers=(offer(1, enforce="1" * 25),)
     ),
     "reserve: a span without a start": reserve_with(
         windows=(WindowCheck(1, "life", "", 0, 9),),  # type: ignore[arg-type]

@@ -41,8 +41,11 @@ end
 -- Raise, before anything is written, when a sum would leave what HINCRBY can count.
 --   is_held: what the parts hold is freed; else an earlier end has freed it
 local function check_sums(fields, values, parts, is_held)
+  local sums = {} -- several parts may move one field, each by little
   local function check(i, change)
-    if math.abs(tonumber(values[i] or '0') + change) > SUM_MAX then
+    local field = fields[i]
+    sums[field] = (sums[field] or tonumber(values[i] or '0')) + change
+    if math.abs(sums[field]) > SUM_MAX then
       error('RANGE ' .. fields[i] .. ' would leave what can be counted: ' .. tostring(values[i]), 0)
     end
   end

@@ -50,12 +50,14 @@ local way = ARGV[8 + WINDOW * n_windows]
 local gone = {} -- of the windows of a way those without a counter, by id
 if way then
   local spans, kept = {}, {}
-  for id, span in string.gmatch(current, '(%d+):([^,]*)') do spans[id] = span end
+  for id, span in string.gmatch(windows, '(%d+):([^,;]*)') do spans[id] = span end
   way = string.gsub(way, '(%d+):%*%d+', function(id)
     return id .. ':' .. (spans[id] or error('BADARG extend: the hold is in no span of window ' .. id, 0))
   end)
-  local read = string.gsub(string.gsub(way, '^~', '') .. ',', '%d+:[%w%-]+,', '')
-  if read ~= '' and read ~= ',' then error('BADARG extend: a way that is none: ' .. way, 0) end
+  local names = string.gsub(way, '^~', '')
+  if names ~= '' and string.gsub(names .. ',', '%d+:[%w%-]+,', '') ~= '' then
+    error('BADARG extend: a way that is none: ' .. way, 0)
+  end
   for id, span in string.gmatch(way, '(%d+):([^,]*)') do
     if redis.call('HEXISTS', account, 'w:' .. id .. ':' .. span) == 1 then
       kept[#kept + 1] = id .. ':' .. span

@@ -63,7 +63,9 @@ local rates_text, offers_text, tickets = ARGV[#ARGV - 2], ARGV[#ARGV - 1], ARGV[
 -- What stands behind an offer: borne by a plan; since when the wallet may not be below zero, or nil; its ticket's place.
 local function manner(text)
   local borne, gate, way = string.match(text, '^(~?)(%^?%d*)(/?%d*)$')
-  if not borne then error('BADARG reserve: an offer is none: ' .. offers_text, 0) end
+  if not borne or gate ~= '' and not string.find(gate, '^%^%d') or way == '/' then
+    error('BADARG reserve: an offer is none: ' .. offers_text, 0)
+  end
   return borne == '~', tonumber(string.sub(gate, 2)), tonumber(string.sub(way, 2)) or 0
 end
 
@@ -200,6 +202,7 @@ for w = 1, n_windows do
   end
   if state[2 * w + 4] ~= spans[w] then before[w] = redis.call('HGET', account, 'wo:' .. ARGV[at]) end
 end
+local ticket, windows = ticket_of(taken.way), table.concat(names, ',') -- it raises, and so before the first write
 
 -- Write.
 local held_now = redis.call('HINCRBY', account, h_field, taken.borne and '0' or granted)
@@ -218,10 +221,9 @@ for w = 1, n_windows do
   end
 end
 local kept = rates and rates.take() or ''
-local windows = table.concat(names, ',')
 if taken.borne then windows = '~' .. windows end
 redis.call('HSET', holds, hold_id, pack_hold(account_id, currency, granted, '0', ARGV[3], shown(now_ms),
-  shown(now_ms + max_age_ms), windows, taken.last, kept, ticket_of(taken.way)))
+  shown(now_ms + max_age_ms), windows, taken.last, kept, ticket))
 if taken.last == '1' then redis.call('HSET', account, l_field, hold_id) end
 local available = shown(balance - held_now)
 if passed then return {'OK', taken.at, granted, available, now_ms, rates and rates.standing() or 0, passed} end
