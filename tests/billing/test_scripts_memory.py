@@ -87,3 +87,19 @@ async def test_money_comes_in_and_keys_are_revoked(world: World, full: Callable[
     assert await world.scripts.key_record_put(SECRET_HASH, generation=2, record=b"{}") == "OK"
     assert (await world.reserve(offer(1), hold_id=OTHER)).word == "STALE"
     assert await world.hold(HOLD) is None
+
+
+async def test_a_borne_reserve_is_refused_and_ends_with_parts_pass(
+    world: World, full: Callable[[], Awaitable[Any]]
+) -> None:
+    for hold_id in ("settled", "released"):
+        await world.reserve(offer(100, enforce="1", how="~"), hold_id=hold_id, windows=[life(5000)])
+        await world.extend(150, way=b"11:life", hold_id=hold_id)
+    before = await world.everything()
+    await full()
+    with pytest.raises(RedisReplyError, match="OOM command not allowed"):
+        await world.reserve(offer(100, enforce="1", how="~"), windows=[life(5000)])
+    assert await world.everything() == before
+    assert (await world.settle(120, hold_id="settled")).available_nanos == 930
+    assert (await world.release(hold_id="released")).available_nanos == 980
+    assert [(event["n"], event["i"]) for event in await world.events()] == [("20", "100"), ("0", "0")]
