@@ -18,7 +18,7 @@
 --   enforced windows have left; it must be at least `least` and not 0. An amount of 0 (a free model) asks only
 --   that the balance is not negative. An offer with last = 1 passes only while no other such call of this account
 --   and currency is under way. A way of a plan's overflow policy is taken only where the first offer fails at a window
---   that the way does not count in, or, if the plan bears it, because the wallet is below zero.
+--   that the way does not count in, or, if the plan bears it, by its '^', because the wallet is below zero.
 --   Replies, in the order of the checks; money is text
 --     {FENCED}                                       another epoch, or none
 --     {DONE}                                         this hold has ended, or was released before it came
