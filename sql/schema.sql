@@ -207,6 +207,32 @@ $$;
 
 COMMENT ON FUNCTION corrections_write_deltas() IS 'Leaves what corrections move, for usage_fold to add up.';
 
+CREATE FUNCTION model_rules_above(of_account bigint, of_team bigint, of_user bigint) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    RETURN (SELECT coalesce(
+        jsonb_agg(
+            jsonb_build_object(
+                'entity_type', CASE
+                    WHEN user_id IS NOT NULL THEN 'user' WHEN team_id IS NOT NULL THEN 'team' ELSE 'account'
+                END,
+                'entity_id', coalesce(user_id, team_id, account_id), 'allow', allow, 'deny', deny
+            ) ORDER BY user_id, team_id
+        ),
+        '[]'
+    )
+    FROM model_rules
+    WHERE account_id = of_account AND removed_at IS NULL AND CASE
+        WHEN user_id IS NOT NULL THEN user_id = of_user
+        WHEN team_id IS NOT NULL THEN team_id = of_team
+        ELSE true
+    END);
+END
+$$;
+
+COMMENT ON FUNCTION model_rules_above(of_account bigint, of_team bigint, of_user bigint) IS 'The rules that bind a key of this account, team and user, beside its own, nearest first: at most three.';
+
 CREATE FUNCTION plans_next_revision() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -554,6 +580,7 @@ CREATE TABLE rates (
     parallel bigint,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     removed_at timestamp with time zone,
+    version bigint DEFAULT 1 NOT NULL,
     CONSTRAINT rates_limit_something CHECK ((num_nonnulls(rpm, tpm, parallel) >= 1)),
     CONSTRAINT rates_model_pattern_check CHECK (((length(model_pattern) >= 1) AND (length(model_pattern) <= 256))),
     CONSTRAINT rates_of_one CHECK ((num_nonnulls(key_id, user_id, team_id) <= 1)),
@@ -565,6 +592,8 @@ CREATE TABLE rates (
 COMMENT ON TABLE rates IS 'Requests and tokens per minute, calls in parallel: on a key, a user, a team, or the account where none is named.';
 
 COMMENT ON COLUMN rates.model_pattern IS 'Only calls of models that match it (fnmatch), taken together; null: all.';
+
+COMMENT ON COLUMN rates.version IS 'Raised by every change; its ETag.';
 
 CREATE TABLE users (
     id bigint NOT NULL,
@@ -750,6 +779,35 @@ CREATE TABLE ledger_transactions_default (
     detail jsonb,
     CONSTRAINT ledger_transactions_kind_check CHECK (((length(kind) >= 1) AND (length(kind) <= 64))),
     CONSTRAINT ledger_transactions_ref_check CHECK ((length(ref) <= 255))
+);
+
+CREATE TABLE model_rules (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    team_id bigint,
+    user_id bigint,
+    allow text[],
+    deny text[],
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    removed_at timestamp with time zone,
+    CONSTRAINT model_rules_allow_check CHECK (((cardinality(allow) >= 1) AND (cardinality(allow) <= 100))),
+    CONSTRAINT model_rules_deny_check CHECK (((cardinality(deny) >= 1) AND (cardinality(deny) <= 100))),
+    CONSTRAINT model_rules_of_one CHECK ((num_nonnulls(team_id, user_id) <= 1)),
+    CONSTRAINT model_rules_say_something CHECK ((num_nonnulls(allow, deny) >= 1))
+);
+
+COMMENT ON TABLE model_rules IS 'Patterns (fnmatch) of models that calls below a team, a user, or the account where neither is named, may ask for.';
+
+COMMENT ON COLUMN model_rules.version IS 'Raised by every change; its ETag.';
+
+ALTER TABLE model_rules ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME model_rules_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 ALTER TABLE plan_assignments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -1242,6 +1300,9 @@ ALTER TABLE ONLY ledger_transactions
 ALTER TABLE ONLY ledger_transactions_default
     ADD CONSTRAINT ledger_transactions_default_pkey PRIMARY KEY (id, created_at);
 
+ALTER TABLE ONLY model_rules
+    ADD CONSTRAINT model_rules_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY plan_assignments
     ADD CONSTRAINT plan_assignments_pkey PRIMARY KEY (id);
 
@@ -1326,6 +1387,8 @@ CREATE INDEX ledger_entries_default_account_id_currency_transaction_id_idx ON le
 CREATE INDEX ledger_transactions_account ON ONLY ledger_transactions USING btree (account_id, id DESC) WHERE (account_id IS NOT NULL);
 
 CREATE INDEX ledger_transactions_default_account_id_id_idx ON ledger_transactions_default USING btree (account_id, id DESC) WHERE (account_id IS NOT NULL);
+
+CREATE UNIQUE INDEX model_rules_one_in_force ON model_rules USING btree (account_id, COALESCE(team_id, (0)::bigint), COALESCE(user_id, (0)::bigint)) WHERE (removed_at IS NULL);
 
 CREATE INDEX plan_assignments_account ON plan_assignments USING btree (account_id);
 
@@ -1471,6 +1534,15 @@ ALTER TABLE ONLY corrections
 ALTER TABLE ONLY key_secrets
     ADD CONSTRAINT key_secrets_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
 
+ALTER TABLE ONLY model_rules
+    ADD CONSTRAINT model_rules_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY model_rules
+    ADD CONSTRAINT model_rules_team_of_account FOREIGN KEY (account_id, team_id) REFERENCES teams(account_id, id);
+
+ALTER TABLE ONLY model_rules
+    ADD CONSTRAINT model_rules_user_of_account FOREIGN KEY (account_id, user_id) REFERENCES users(account_id, id);
+
 ALTER TABLE ONLY plan_assignments
     ADD CONSTRAINT plan_assignments_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
 
@@ -1608,6 +1680,8 @@ GRANT UPDATE(parallel) ON TABLE rates TO rabbitgw_app;
 
 GRANT UPDATE(removed_at) ON TABLE rates TO rabbitgw_app;
 
+GRANT UPDATE(version) ON TABLE rates TO rabbitgw_app;
+
 GRANT SELECT,INSERT ON TABLE users TO rabbitgw_app;
 
 GRANT UPDATE(name) ON TABLE users TO rabbitgw_app;
@@ -1637,6 +1711,16 @@ GRANT SELECT,INSERT ON TABLE ledger_entries TO rabbitgw_app;
 GRANT USAGE ON SEQUENCE ledger_transaction_ids TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE ledger_transactions TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE model_rules TO rabbitgw_app;
+
+GRANT UPDATE(allow) ON TABLE model_rules TO rabbitgw_app;
+
+GRANT UPDATE(deny) ON TABLE model_rules TO rabbitgw_app;
+
+GRANT UPDATE(version) ON TABLE model_rules TO rabbitgw_app;
+
+GRANT UPDATE(removed_at) ON TABLE model_rules TO rabbitgw_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE plan_daily_limits TO rabbitgw_app;
 

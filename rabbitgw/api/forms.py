@@ -17,10 +17,10 @@ from rabbitgw.billing.key_fields import (
     METADATA_CHARS_MAX,
     MODELS_MAX,
     NETWORKS_MAX,
-    PATTERN_CHARS_MAX,
     TAG_CHARS_MAX,
 )
 from rabbitgw.billing.keys import GRACE_S_MAX
+from rabbitgw.billing.model_patterns import PATTERN_CHARS_MAX
 from rabbitgw.billing.rate_limits import PARALLEL_MAX, RPM_MAX, TPM_MAX
 from rabbitgw.billing.scopes import SCOPES
 from rabbitgw.billing.users import EMAIL_CHARS_MAX, EXTERNAL_ID_CHARS_MAX

@@ -20,7 +20,7 @@ from pydantic.json_schema import models_json_schema
 import rabbitgw
 from rabbitgw.api import docs_page
 from rabbitgw.api.forms import Anything, Nothing
-from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
+from rabbitgw.api.route import ETAG_PATTERN, AnyRoute, Asked, Auth, Route
 from rabbitgw.api.views import Refused
 
 PATH: Final = "/openapi.json"
@@ -42,6 +42,16 @@ HEADERS: Final = {
     "x-request-id": "the caller's X-Request-ID if it was 1 to 128 printable ASCII characters, else ours",
     "request-id": "the same",
     "x-rabbitgw-request-id": "our id of this request",
+}
+IF_MATCH: Final = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "the ETag that the change is made upon, else 412; left out or *: the last change wins",
+    "schema": {"type": "string", "pattern": rf"^(\*|{ETAG_PATTERN})$"},
+}
+ETAG_HEADER: Final = {
+    "ETag": {"description": "the version of what is answered, for If-Match", "schema": {"type": "string"}}
 }
 TAGS: Final = {
     Auth.ADMIN: "the operator's, with the admin key or a key with the scope admin; 404 while no admin key is set",
@@ -154,6 +164,8 @@ def _operation(route: AnyRoute, components: dict[str, Any]) -> dict[str, Any]:
         "security": SECURITY[route.auth],
     }
     parameters = [*_path_parameters(route), *_query_parameters(route, components)]
+    if route.conditional:
+        parameters.append(IF_MATCH)
     if parameters:
         operation["parameters"] = parameters
     if route.reads_body and route.form is not Nothing:
@@ -187,7 +199,11 @@ def _answer(route: AnyRoute) -> dict[str, Any]:
     answer: type[BaseModel] | None = route.answer
     if answer is not None:
         content[JSON] = _refers_to(labelled(answer))
-    return {"description": route.summary, "headers": _headers(), "content": content}
+    return {
+        "description": route.summary,
+        "headers": _headers() | (ETAG_HEADER if route.labelled else {}),
+        "content": content,
+    }
 
 
 def _refusals(route: AnyRoute) -> dict[str, Any]:

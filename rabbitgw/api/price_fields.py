@@ -9,9 +9,9 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 from rabbitgw.api.forms import Form, told, told_text
 from rabbitgw.api.views import View
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT
+from rabbitgw.billing.model_patterns import PATTERN_CHARS_MAX
 from rabbitgw.billing.price_terms import (
     COUNT_MAX,
-    PATTERN_LENGTH_MAX,
     THRESHOLD_TOKENS_MAX,
     THRESHOLDS_MAX,
     TIERS_MAX,
@@ -83,7 +83,7 @@ class Terms(Rates):
 class PriceForm(Terms):
     """A new version of a price. At least one rate, or a price by the piece, unless it is not sold."""
 
-    pattern: Annotated[StrictStr, told_text(PATTERN_LENGTH_MAX)] = Field(
+    pattern: Annotated[StrictStr, told_text(PATTERN_CHARS_MAX)] = Field(
         description="a model's name, or a pattern like gpt-4o*"
     )
     currency: Annotated[StrictStr, told(pattern=ANY_CASE_PATTERN)] = CURRENCY_DEFAULT

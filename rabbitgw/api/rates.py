@@ -17,7 +17,7 @@ from rabbitgw.api.views import Time, View, next_page
 from rabbitgw.billing import rate_limits
 from rabbitgw.billing.key_push import push_keys_below
 from rabbitgw.billing.rate_limits import Limits, Rate
-from rabbitgw.errors import Conflict, NotFound
+from rabbitgw.errors import Conflict, NotFound, PreconditionFailed
 
 EntityType = Literal["account", "team", "user", "key"]
 
@@ -30,6 +30,14 @@ class RateForm(Form):
     model_pattern: ModelPattern | None = Field(
         default=None, description="only calls of models that match it, counted together; all if left out"
     )
+    rpm: Rpm | None = Field(default=None, description="requests a minute")
+    tpm: Tpm | None = Field(default=None, description="tokens a minute, input and output")
+    parallel: Parallel | None = Field(default=None, description="calls under way at a time")
+
+
+class RateChange(Form):
+    """A limit that is left out stays as it is; null takes it away. At least one stays."""
+
     rpm: Rpm | None = Field(default=None, description="requests a minute")
     tpm: Tpm | None = Field(default=None, description="tokens a minute, input and output")
     parallel: Parallel | None = Field(default=None, description="calls under way at a time")
@@ -48,6 +56,7 @@ class RateView(View):
     rpm: int | None
     tpm: int | None
     parallel: int | None
+    version: int = Field(description="raised by every change; the ETag of an answer with one rate")
     created_at: Time
     removed_at: Time | None
 
@@ -56,6 +65,10 @@ class ChangedRate(RateView):
     in_effect: bool = Field(
         description="false: Redis was not reached for every key below; a worker will push the rest"
     )
+
+    @property
+    def etag(self) -> int:
+        return self.version
 
 
 class RatesPage(View):
@@ -72,6 +85,7 @@ class RateRoutes:
 
     def routes(self) -> list[AnyRoute]:
         path, admin = "/v1/admin/rates", Auth.ADMIN
+        one = rf"{path}/{{id:\d+}}"
         return [
             Route("GET", path, self.list_rates, "Rates in force, by id", admin, RatesPage, query=RatesQuery),
             Route(
@@ -85,13 +99,23 @@ class RateRoutes:
                 refusals=(NotFound, Conflict),
             ),
             Route(
+                "POST",
+                one,
+                self.change_rate,
+                "Change the limits of a rate, from the next request on",
+                admin,
+                ChangedRate,
+                form=RateChange,
+                refusals=(NotFound, Conflict, PreconditionFailed),
+            ),
+            Route(
                 "DELETE",
-                rf"{path}/{{id:\d+}}",
+                one,
                 self.remove_rate,
                 "Take a rate out of force",
                 admin,
                 ChangedRate,
-                refusals=(NotFound,),
+                refusals=(NotFound, PreconditionFailed),
             ),
         ]
 
@@ -111,8 +135,14 @@ class RateRoutes:
         telemetry.log("rate_created", account_id=rate.account_id, rate_id=rate.id)
         return await self._changed(rate)
 
+    async def change_rate(self, asked: Asked[RateChange, Nothing]) -> ChangedRate:
+        changes = asked.form.model_dump(exclude_unset=True)
+        rate = await rate_limits.change_rate(self._pg, asked.id, changes, version=asked.if_match)
+        telemetry.log("rate_changed", account_id=rate.account_id, rate_id=rate.id, fields=list(changes))
+        return await self._changed(rate)
+
     async def remove_rate(self, asked: Asked[Nothing, Nothing]) -> ChangedRate:
-        rate = await rate_limits.remove_rate(self._pg, asked.id)
+        rate = await rate_limits.remove_rate(self._pg, asked.id, version=asked.if_match)
         telemetry.log("rate_removed", account_id=rate.account_id, rate_id=rate.id)
         return await self._changed(rate)
 

@@ -27,6 +27,7 @@ from rabbitgw.errors import (
     BodyTooLarge,
     IpNotAllowed,
     NotFound,
+    PreconditionFailed,
     RabbitError,
     RequestInvalid,
     ScopeMissing,
@@ -39,7 +40,8 @@ DIGITS: Final = r"\d+"  # how a path says that a part of it is a number
 # A default that fits whatever the handler takes; that it fits the handler is tested.
 NO_FIELD: Final[Any] = Nothing
 
-_ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
+ETAG_PATTERN: Final = r'(?:W/)?"([0-9]{1,18})"'
+_ETAG = re.compile(ETAG_PATTERN)
 _PARAMETER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 
 FormT = TypeVar("FormT", bound=BaseModel)
@@ -59,12 +61,14 @@ class Auth(Enum):
 @dataclass(frozen=True, slots=True)
 class Asked(Generic[FormT, QueryT]):
     """A request whose credential, query and body were checked. `key` is the caller's; on a route of operators the one
-    with the scope admin that asks. None: the admin key, or who needs no credential."""
+    with the scope admin that asks. None: the admin key, or who needs no credential. `if_match`: the version that a
+    change is made upon, on a route that is conditional; None: whatever it is."""
 
     http: web.Request
     form: FormT
     query: QueryT
     key: KeyRecord | None = None
+    if_match: int | None = None
 
     @property
     def caller(self) -> KeyRecord:
@@ -82,17 +86,6 @@ class Asked(Generic[FormT, QueryT]):
     def id(self) -> int:
         """The number in the path; the route's pattern allows digits only."""
         return min(int(self.http.match_info["id"]), ID_MAX)
-
-    @property
-    def if_match(self) -> int | None:
-        """The version that a change is made upon; None: whatever it is. Raises: RequestInvalid."""
-        given = self.http.headers.getall("if-match", [])
-        if not given or given == ["*"]:
-            return None
-        match = _ETAG.fullmatch(given[0])
-        if len(given) > 1 or match is None:
-            raise RequestInvalid('If-Match: one ETag as it was given, like "12", or *')
-        return int(match[1])
 
     def part(self, name: str) -> str:
         """A part of the path."""
@@ -138,6 +131,16 @@ class Route(Generic[FormT, QueryT, AnswerT]):
         """The path without the patterns of its parameters."""
         return _PARAMETER.sub(r"{\1}", self.path)
 
+    @property
+    def conditional(self) -> bool:
+        """Whether it honours If-Match."""
+        return PreconditionFailed in self.refusals
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its answers carry an ETag."""
+        return self.answer is not None and issubclass(self.answer, View) and self.answer.etag is not View.etag
+
     def parameters(self) -> dict[str, bool]:
         """The parts of the path, and whether each is a number."""
         return {name: pattern == DIGITS for name, pattern in _PARAMETER.findall(self.path)}
@@ -180,13 +183,25 @@ class Route(Generic[FormT, QueryT, AnswerT]):
             elif self.auth is Auth.EITHER:
                 key = await require_either(request, deps)
             query = read_query(request, self.query) if self.checks_query else self.query.model_construct()
+            version = _version(request) if self.conditional else None
             form = await read_model(request, self.form) if self.reads_body else self.form.model_construct()
-            answer = await self.handler(Asked(request, form, query, key))
+            answer = await self.handler(Asked(request, form, query, key, version))
             if isinstance(answer, View) and answer.etag is not None:
                 request[ETAG] = answer.etag
             return answer if isinstance(answer, web.StreamResponse) else shown(answer)
 
         return answering(work)
+
+
+def _version(request: web.Request) -> int | None:
+    """What If-Match says; None: nothing, or any. Raises: RequestInvalid."""
+    given = request.headers.getall("if-match", [])
+    if not given or given == ["*"]:
+        return None
+    match = _ETAG.fullmatch(given[0])
+    if len(given) > 1 or match is None:
+        raise RequestInvalid('If-Match: one ETag as it was given, like "12", or *')
+    return int(match[1])
 
 
 AnyRoute = Route[Any, Any, Any]

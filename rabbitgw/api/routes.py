@@ -12,6 +12,7 @@ from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.health import HealthRoutes
 from rabbitgw.api.key_changes import KeyChangeRoutes
 from rabbitgw.api.metrics import MetricsRoutes
+from rabbitgw.api.model_rules import ModelRuleRoutes
 from rabbitgw.api.openapi import PAGE_PATH, OpenApi
 from rabbitgw.api.plans import PlanRoutes
 from rabbitgw.api.rates import RateRoutes
@@ -40,6 +41,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *PlanRoutes(deps).routes(),
         *WindowRoutes(deps).routes(),
         *RateRoutes(deps).routes(),
+        *ModelRuleRoutes(deps).routes(),
         UsageRoute(deps).route(),
         RerateRoute(deps).route(),
         *ReportRoutes(deps).routes(),

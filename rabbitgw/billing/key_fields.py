@@ -11,12 +11,12 @@ from typing import Final
 
 from rabbitgw.addresses import network_of
 from rabbitgw.billing.key_record import ms_of
+from rabbitgw.billing.model_patterns import checked_patterns
 from rabbitgw.billing.scopes import SCOPES
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import RequestInvalid
 
 MODELS_MAX: Final = 1000
-PATTERN_CHARS_MAX: Final = 256
 NETWORKS_MAX: Final = 100
 LABELS_MAX: Final = 16  # of metadata, and of tags
 METADATA_CHARS_MAX: Final = 512
@@ -24,26 +24,12 @@ TAG_CHARS_MAX: Final = 64
 SHOWN_CHARS_MAX: Final = 100  # of a value that is refused
 
 
-def checked_patterns(patterns: Sequence[str] | None, field: str, *, none_means: str) -> list[str] | None:
-    """Patterns (fnmatch) of models. `none_means`: what leaving the field out does, for whoever sends an empty list."""
-    if patterns is None:
-        return None
-    if not 1 <= len(patterns) <= MODELS_MAX:
-        raise RequestInvalid(
-            f"{field}: 1 to {MODELS_MAX} patterns; leave it out to {none_means}", field=field
-        )
-    for pattern in patterns:
-        if not 1 <= len(pattern) <= PATTERN_CHARS_MAX or not pattern.isprintable():
-            raise RequestInvalid(f"{field}: a pattern has 1 to {PATTERN_CHARS_MAX} characters", field=field)
-    return list(patterns)
-
-
 def checked_models(models: Sequence[str] | None) -> list[str] | None:
-    return checked_patterns(models, "models", none_means="allow all")
+    return checked_patterns(models, "models", most=MODELS_MAX, none_means="allow all")
 
 
 def checked_models_denied(models_denied: Sequence[str] | None) -> list[str] | None:
-    return checked_patterns(models_denied, "models_denied", none_means="deny none")
+    return checked_patterns(models_denied, "models_denied", most=MODELS_MAX, none_means="deny none")
 
 
 def checked_scopes(scopes: Sequence[str] | None) -> list[str] | None:

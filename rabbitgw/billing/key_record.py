@@ -14,11 +14,22 @@ from typing import Any
 import asyncpg
 import orjson
 
+from rabbitgw.billing.model_patterns import passes
 from rabbitgw.billing.plan_book import OnPlan
 from rabbitgw.billing.rate_rules import RateRule, rate_rule
 from rabbitgw.billing.windows import WindowRule
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsAbove:
+    """The model rule of the account, team or user that a key is in."""
+
+    entity_type: str
+    entity_id: int
+    allow: tuple[str, ...] | None
+    deny: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +57,23 @@ class KeyRecord:
     scopes: tuple[str, ...] | None = None
     ip_allowlist: tuple[str, ...] | None = None
     rates: tuple[RateRule, ...] = ()
+    model_rules: tuple[ModelsAbove, ...] = ()  # of its user, team and account
 
     def expired(self, now_ms: int) -> bool:
         return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
+
+    def allows(self, model: str) -> bool:
+        """Whether a model passes the patterns of the key, and all rules above it."""
+        return self.refuser(model) is None
+
+    def refuser(self, model: str) -> str | None:
+        """Who of the key and what is above it does not let a model be called; None: nobody."""
+        if not passes(model, self.models, self.models_denied):
+            return "this key"
+        for rule in self.model_rules:
+            if not passes(model, rule.allow, rule.deny):
+                return f"the {rule.entity_type} of this key ({rule.entity_id})"
+        return None
 
 
 def ms_of(moment: datetime | None) -> int | None:
@@ -80,6 +105,7 @@ def record_of_row(row: asyncpg.Record) -> KeyRecord:
         scopes=_texts(row["scopes"]),
         ip_allowlist=_texts(row["ip_allowlist"]),
         rates=tuple(map(rate_rule, orjson.loads(row["rates"]))),
+        model_rules=tuple(map(_models_above, orjson.loads(row["model_rules"]))),
     )
 
 
@@ -95,6 +121,7 @@ def record_of_redis(stored: bytes) -> KeyRecord:
     fields["windows"] = tuple(WindowRule(**window) for window in fields["windows"])
     fields["plans"] = tuple(OnPlan(**on) for on in fields.get("plans", ()))
     fields["rates"] = tuple(RateRule(**rate) for rate in fields.get("rates", ()))
+    fields["model_rules"] = tuple(map(_models_above, fields.get("model_rules", ())))
     return KeyRecord(**fields)
 
 
@@ -105,6 +132,10 @@ def _rules(windows: str) -> tuple[WindowRule, ...]:
 
 def _texts(listed: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if listed is None else tuple(listed)
+
+
+def _models_above(rule: Mapping[str, Any]) -> ModelsAbove:
+    return ModelsAbove(rule["entity_type"], rule["entity_id"], _texts(rule["allow"]), _texts(rule["deny"]))
 
 
 def _rule(window: Mapping[str, Any]) -> WindowRule:

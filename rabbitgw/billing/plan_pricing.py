@@ -14,9 +14,9 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from rabbitgw import statements
+from rabbitgw.billing.model_patterns import checked_pattern
 from rabbitgw.billing.plans import locked
 from rabbitgw.billing.price_book import append, history_of_plan
-from rabbitgw.billing.price_terms import checked_pattern
 from rabbitgw.billing.prices import REQUESTS, Price
 from rabbitgw.billing.rates import BASE_TIER, RateTable
 from rabbitgw.clock import now_ms
@@ -116,18 +116,11 @@ def price_of(rule: PriceRule) -> Price:
     else:
         rates = {kind: _nanos(base * factor) for kind, factor in sides.items()}
     return Price(
-        pattern=_named_pattern(rule.model_pattern),
+        pattern=checked_pattern(rule.model_pattern, "model_pattern"),
         table=RateTable({(BASE_TIER, 0): rates}),
         units=units,
         min_charge_nanos=least,
     )
-
-
-def _named_pattern(pattern: str) -> str:
-    try:
-        return checked_pattern(pattern)
-    except RequestInvalid as error:
-        raise RequestInvalid(f"model_{error.message}", field="model_pattern") from None
 
 
 def _nanos(amount: Decimal) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from rabbitgw.billing.model_patterns import checked_pattern
 from rabbitgw.billing.price_map_fields import (
     FREE_MODES,
     FREE_TOOLS,
@@ -33,7 +34,7 @@ from rabbitgw.billing.price_map_fields import (
     sheet_of,
     unsold_part,
 )
-from rabbitgw.billing.price_terms import MutableSheets, checked_currency, checked_pattern
+from rabbitgw.billing.price_terms import MutableSheets, checked_currency
 from rabbitgw.billing.prices import REQUESTS, SECONDS, Price
 from rabbitgw.billing.rates import BASE_TIER, SPEED, RateTable
 from rabbitgw.errors import RequestInvalid

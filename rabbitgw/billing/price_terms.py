@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from rabbitgw.billing.model_patterns import checked_pattern
 from rabbitgw.billing.prices import Price
 from rabbitgw.billing.rates import BASE_TIER, KINDS, RateTable
 from rabbitgw.errors import RequestInvalid
@@ -18,7 +19,6 @@ from rabbitgw.money import AMOUNT_NANOS_MAX
 
 RATE_SUFFIX: Final = "_nanos_per_mtok"
 UNITS_PER_RATE: Final = 10**6  # a rate is for a million pieces
-PATTERN_LENGTH_MAX: Final = 256
 TIERS_MAX: Final = 32
 THRESHOLDS_MAX: Final = 32
 THRESHOLD_TOKENS_MAX: Final = 10**12
@@ -198,19 +198,6 @@ def checked_price(price: Price) -> Price:
     if price.sold and not price.units and not any(price.table.sheets.values()):
         raise RequestInvalid("a price needs at least one rate, such as input and output", field="input")
     return price
-
-
-def checked_pattern(pattern: Any) -> str:
-    if (
-        not isinstance(pattern, str)
-        or not 1 <= len(pattern) <= PATTERN_LENGTH_MAX
-        or not pattern.isprintable()
-    ):
-        raise RequestInvalid(
-            f"pattern: a model name or pattern of 1 to {PATTERN_LENGTH_MAX} characters is required",
-            field="pattern",
-        )
-    return pattern
 
 
 def checked_currency(currency: Any) -> str:

@@ -10,11 +10,11 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Final
 
+from rabbitgw.billing.model_patterns import checked_pattern
 from rabbitgw.billing.price_terms import (
     UNITS_PER_RATE,
     MutableSheets,
     checked_currency,
-    checked_pattern,
     checked_price,
 )
 from rabbitgw.billing.prices import Price

@@ -1,12 +1,14 @@
-"""Rates on accounts, teams, users and keys: made, listed, removed, in PostgreSQL.
+"""Rates on accounts, teams, users and keys: made, listed, changed, removed, in PostgreSQL.
 
 A call must pass every rate above its key that binds its model, RATES_MAX at most. A change raises the generation of the
-keys below in its own transaction and holds from their next request. Nothing is deleted, and none is changed: a rate
-that is to be another is removed and made anew. What is counted is in Redis alone, under the rate's id.
+keys below in its own transaction and holds from their next request. Nothing is deleted; place and pattern of a rate
+stay. What is counted is in Redis alone, under the rate's id, as time: of a rate that is changed the same part of a
+minute is still used, and a call that runs gives back what it took by the rate that it was admitted under.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -22,9 +24,9 @@ from rabbitgw.billing.entities import (
     find_entity,
     lock_account,
 )
-from rabbitgw.billing.key_fields import PATTERN_CHARS_MAX
+from rabbitgw.billing.model_patterns import checked_pattern
 from rabbitgw.billing.rate_rules import RATES_MAX
-from rabbitgw.errors import NotFound, RequestInvalid
+from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
 # What is counted is a time in whole microseconds: above these a minute has too few of them to be counted well.
@@ -63,6 +65,7 @@ class Rate:
     rpm: int | None
     tpm: int | None
     parallel: int | None
+    version: int
     created_at: datetime
     removed_at: datetime | None
 
@@ -86,13 +89,8 @@ async def create_rate(
     limits.check()
     if not limits:
         raise RequestInvalid("rpm: give at least one of rpm, tpm and parallel", field="rpm")
-    if model_pattern is not None and not (
-        1 <= len(model_pattern) <= PATTERN_CHARS_MAX and model_pattern.isprintable()
-    ):
-        raise RequestInvalid(
-            f"model_pattern: 1 to {PATTERN_CHARS_MAX} printable characters; leave it out for all models",
-            field="model_pattern",
-        )
+    if model_pattern is not None:
+        checked_pattern(model_pattern, "model_pattern")
     async with transaction(pg) as db:
         entity = await find_entity(db, entity_type, entity_id)
         await lock_account(db, entity.account_id)
@@ -122,20 +120,53 @@ async def list_rates(
     return [_rate(row) for row in rows]
 
 
-async def remove_rate(pg: Pool, rate_id: int) -> Rate:
-    """Take it out of force; again changes nothing. Raises: NotFound, PostgresUnavailable."""
+async def change_rate(
+    pg: Pool, rate_id: int, changes: Mapping[str, int | None], *, version: int | None = None
+) -> Rate:
+    """Change those of rpm, tpm and parallel that are named in `changes`; None takes a limit away.
+
+    version: that the rate must still have; None: whatever it is, and the last change wins.
+    Raises: RequestInvalid (none is left), NotFound, Conflict (it was removed), PreconditionFailed, PostgresUnavailable.
+    """
+    Limits(**changes).check()
     async with transaction(pg) as db:
-        row = await db.fetchrow(statements.rates.get, rate_id)
-        if row is None:
-            raise NotFound(f"rate {rate_id} does not exist")
-        await lock_account(db, row["account_id"])
+        rate = await _locked(db, rate_id, version)
+        if rate.removed_at is not None:
+            raise Conflict(f"rate {rate_id} was removed; make a new one")
+        limits = Limits(**{"rpm": rate.rpm, "tpm": rate.tpm, "parallel": rate.parallel, **changes})
+        if not limits:
+            raise RequestInvalid("rpm: at least one of rpm, tpm and parallel must stay", field="rpm")
+        if not changes:
+            return rate
+        row = await db.fetchrow(
+            statements.rates.change, rate_id, list(changes), limits.rpm, limits.tpm, limits.parallel
+        )
+        await advance_keys_below(db, rate.entity)
+    assert row is not None, "its account is locked"
+    return _rate(row)
+
+
+async def remove_rate(pg: Pool, rate_id: int, *, version: int | None = None) -> Rate:
+    """Take it out of force; again changes nothing. Raises: NotFound, PreconditionFailed, PostgresUnavailable."""
+    async with transaction(pg) as db:
+        rate = await _locked(db, rate_id, version)
         removed = await db.fetchrow(statements.rates.remove, rate_id)
         if removed is None:
-            row = await db.fetchrow(statements.rates.get, rate_id)
-        else:
-            row = removed
-            await advance_keys_below(db, _rate(row).entity)
+            return rate
+        await advance_keys_below(db, rate.entity)
+    return _rate(removed)
+
+
+async def _locked(db: PoolConnection, rate_id: int, version: int | None) -> Rate:
+    """The rate as it is while its account is locked. Raises: NotFound, PreconditionFailed."""
+    row = await db.fetchrow(statements.rates.get, rate_id)
+    if row is None:
+        raise NotFound(f"rate {rate_id} does not exist")
+    await lock_account(db, row["account_id"])
+    row = await db.fetchrow(statements.rates.get, rate_id)
     assert row is not None, "rates are never deleted"
+    if version is not None and row["version"] != version:
+        raise PreconditionFailed(f'rate {rate_id} has been changed since: its ETag is "{row["version"]}"')
     return _rate(row)
 
 
@@ -152,6 +183,7 @@ def _rate(row: asyncpg.Record) -> Rate:
         rpm=row["rpm"],
         tpm=row["tpm"],
         parallel=row["parallel"],
+        version=row["version"],
         created_at=row["created_at"],
         removed_at=row["removed_at"],
     )

@@ -15,8 +15,9 @@ import orjson
 
 from rabbitgw import clock
 from rabbitgw.billing.accounts import get_account
+from rabbitgw.billing.model_patterns import checked_pattern
 from rabbitgw.billing.price_book import load_book, load_version, set_price
-from rabbitgw.billing.price_terms import LIMITS, PATTERN_LENGTH_MAX, price_from_fields, terms_json
+from rabbitgw.billing.price_terms import LIMITS, price_from_fields, terms_json
 from rabbitgw.billing.prices import Price
 from rabbitgw.billing.recosting import Repricing
 from rabbitgw.billing.usage_list import floor_id
@@ -61,8 +62,8 @@ class Rerate:
 
 def check_scope(asked: Rerate) -> None:
     """Raises: RequestInvalid."""
-    if asked.model is not None and not 1 <= len(asked.model) <= PATTERN_LENGTH_MAX:
-        raise RequestInvalid(f"model: 1 to {PATTERN_LENGTH_MAX} characters", field="model")
+    if asked.model is not None:
+        checked_pattern(asked.model, "model")
     if asked.from_ms < 1:
         raise RequestInvalid("from: must be a time since 1970", field="from")
     if asked.from_ms >= asked.to_ms:

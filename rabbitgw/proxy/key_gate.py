@@ -5,8 +5,6 @@ A refusal may come of a record that memory has kept too long; serve.py then look
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from rabbitgw.addresses import is_within
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.scopes import check_scope
@@ -34,13 +32,7 @@ def check_call(ask: Ask, model: str, key: KeyRecord) -> None:
 
 
 def check_model(model: str, key: KeyRecord) -> None:
-    """Raises: AccessDenied."""
-    if not is_allowed(key, model):
-        raise AccessDenied(f"this key may not call the model {model!r}", field="model")
-
-
-def is_allowed(key: KeyRecord, model: str) -> bool:
-    """What is denied is so whatever is allowed."""
-    if key.models_denied is not None and any(fnmatchcase(model, one) for one in key.models_denied):
-        return False
-    return key.models is None or any(fnmatchcase(model, one) for one in key.models)
+    """Raises: AccessDenied, saying who above the key, or the key itself, does not allow it."""
+    refuser = key.refuser(model)
+    if refuser is not None:
+        raise AccessDenied(f"{refuser} may not call the model {model!r}", field="model")

@@ -40,7 +40,7 @@ from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
 from rabbitgw.proxy.forward import Run
 from rabbitgw.proxy.forwarder import Forwarder
-from rabbitgw.proxy.key_gate import check_call, check_entry, is_allowed
+from rabbitgw.proxy.key_gate import check_call, check_entry
 from rabbitgw.proxy.quote import estimated_tokens, quote
 from rabbitgw.proxy.rate_headers import rate_lines
 from rabbitgw.proxy.relay import Client, Headers
@@ -90,7 +90,7 @@ class Service:
             names = [
                 name
                 for name in sorted(await self._catalog.names())
-                if is_allowed(key, name) and prices.match(key, name, now_ms) is not None
+                if key.allows(name) and prices.match(key, name, now_ms) is not None
             ]
             if only is not None and only not in names:
                 raise ModelNotFound(f"the model {only!r} does not exist", field="model")
@@ -142,7 +142,7 @@ class Service:
         check = partial(
             check_call, ask, call.model
         )  # all of it: what is looked up anew may differ in anything
-        if key.models is not None or key.models_denied is not None:
+        if key.model_rules or key.models is not None or key.models_denied is not None:
             key = await self._let(ask.secret, key, check)
         now_ms = self._till.now_ms()
         price = self._prices.match(key, call.model, now_ms)

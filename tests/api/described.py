@@ -38,6 +38,9 @@ class Described:
         operation = methods.get(request.method.lower())
         if operation is not None:
             fault = self.fault(operation, response.status, *_content(response))
+            said = operation["responses"].get(str(response.status), {})
+            if ("ETag" in said.get("headers", {})) != ("etag" in response.headers):
+                fault = f"{fault or ''} an ETag is answered or described, but not both"
             if fault is not None:
                 self.faults.append(f"{operation['operationId']} {response.status}: {fault}")
             self.seen.add((operation["operationId"], str(response.status)))

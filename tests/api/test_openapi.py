@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable
@@ -98,6 +99,33 @@ async def test_parameters_bodies_and_errors_are_described(table: list[AnyRoute])
     assert credit["content"]["application/json"]["schema"]["$ref"].endswith("/CreditForm")
 
 
+async def test_if_match_is_described_where_it_is_honoured(
+    client: TestClient[Any, Any], table: list[AnyRoute]
+) -> None:
+    """And where it is, one that is no ETag is refused before anything is done."""
+    paths = document(table)["paths"]
+    honoured = set()
+    for route in table:
+        operation = paths[route.plain_path][route.method.lower()]
+        described = "If-Match" in {one["name"] for one in operation.get("parameters", ())}
+        assert described == ("412" in operation["responses"]), route.name
+        assert described == ("asked.if_match" in inspect.getsource(route.handler)), route.name
+        if not described:
+            continue
+        honoured.add(route.name)
+        # a daily limit is changed upon its plan's version, and answers itself
+        assert "ETag" in operation["responses"]["200"]["headers"] or route.name == "change_daily_limit"
+        path = re.sub(r"\{\w+\}", "1", route.plain_path)
+        sent = {"x-api-key": ADMIN_KEY, "if-match": "12"}
+        async with client.request(route.method, path, headers=sent) as answer:
+            said = (await answer.json())["error"]["message"]
+        assert said == 'If-Match: one ETag as it was given, like "12", or *', route.name
+    assert honoured >= {
+        "change_key", "change_rate", "remove_rate", "set_model_rule", "remove_model_rule",
+        "rename_plan", "archive_plan", "change_daily_limit",
+    }  # fmt: skip
+
+
 async def test_a_refusal_has_one_shape(table: list[AnyRoute]) -> None:
     made = document(table)
     schema = made["components"]["schemas"]["RefusedAnswer"]
@@ -169,6 +197,10 @@ class Asks:
             "remove_window": lambda: self.operator.delete(f"windows/{self.window_id}"),
             "create_rate": self.create_rate,
             "list_rates": lambda: get("rates"),
+            "change_rate": lambda: post(f"rates/{self.rate_id}", {"rpm": None, "tpm": 7}),
+            "set_model_rule": self.set_model_rule,
+            "list_model_rules": lambda: get("model_rules"),
+            "remove_model_rule": lambda: self.operator.delete(f"model_rules/{self.rule_id}"),
             "remove_rate": lambda: self.operator.delete(f"rates/{self.rate_id}"),
             "list_keys": lambda: get("keys", account_id=str(self.account_id), limit="1"),
             "get_key": lambda: get(f"keys/{self.key_id}"),
@@ -234,6 +266,10 @@ class Asks:
     async def create_rate(self) -> None:
         rate = {"entity_type": "key", "entity_id": self.key_id, "rpm": 5}
         self.rate_id = (await self.operator.post("rates", rate))["id"]
+
+    async def set_model_rule(self) -> None:
+        rule = {"entity_type": "account", "entity_id": self.account_id, "deny": ["*-preview"]}
+        self.rule_id = (await self.operator.post("model_rules", rule))["id"]
 
     async def rotate_key(self) -> None:
         self.secret = (await self.operator.post(f"keys/{self.key_id}/rotate"))["key"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rabbitgw.api.routes import SideDeps
-from tests.api.conftest import Operator
+from tests.api.conftest import ADMIN_KEY, Operator
 
 if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
@@ -112,3 +112,32 @@ async def test_a_move_to_a_team_brings_its_rates_or_is_refused(operator: Operato
     await operator.delete(f"rates/{made['id']}")
     await operator.post(f"users/{user}", {"team_id": team})
     assert [rule.rpm for rule in (await deps.keyring.confirm(key["key"])).rates] == [3, *range(1, 16)]
+
+
+async def test_a_rate_is_changed_limit_by_limit_upon_the_version_that_was_read(
+    operator: Operator, client: TestClient[Any, Any], deps: SideDeps
+) -> None:
+    account_id, _, secret = await operator.account_with_key()
+    rate = {"entity_type": "account", "entity_id": account_id, "model_pattern": "gpt-*", "rpm": 5, "tpm": 500}
+    made = await operator.post("rates", rate)
+    path = f"rates/{made['id']}"
+    changed = await operator.post(path, {"rpm": None, "parallel": 3})
+    after = {"rpm": None, "tpm": 500, "parallel": 3, "version": 2, "in_effect": True}
+    assert changed.items() >= {**rate, **after, "id": made["id"]}.items()
+    (rule,) = (await deps.keyring.confirm(secret)).rates
+    assert (rule.model_pattern, rule.rpm, rule.tpm, rule.parallel) == ("gpt-*", None, 500, 3)
+    assert (await operator.post(path, {}))["version"] == 2
+    for wrong, field in (({"tpm": None, "parallel": None}, "rpm"), ({"tpm": 0}, "tpm"), ({"x": 1}, "x")):
+        assert (await operator.post(path, wrong, status=400))["error"]["field"] == field
+
+    async def change(method: str, if_match: str) -> int:
+        sent = {"x-api-key": ADMIN_KEY, "if-match": if_match}
+        body = {"tpm": 600} if method == "POST" else None
+        async with client.request(method, f"/v1/admin/{path}", json=body, headers=sent) as answer:
+            return answer.status
+
+    assert [await change("POST", '"1"'), await change("POST", '"2"')] == [412, 200]
+    assert [await change("DELETE", '"2"'), await change("DELETE", '"3"')] == [412, 200]
+    removed = await operator.post(path, {"rpm": 1}, status=409)
+    assert "was removed" in removed["error"]["message"]
+    await operator.post("rates/77", {"rpm": 1}, status=404)
