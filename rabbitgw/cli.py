@@ -22,6 +22,7 @@ from rabbitgw.errors import RabbitError
 
 ID_MAX = 2**63 - 1
 LONG_RUNNING = frozenset({"run_serve", "run_work", "run_dev"})  # they set up their own logs
+KEY_FIELDS = ("models", "models-denied", "scopes", "ip-allowlist", "metadata", "tags", "expires-at")
 RATES = {
     "input": "input tokens",
     "output": "output tokens",
@@ -148,34 +149,37 @@ def _add_users(commands: Any) -> None:
 
 
 def _add_keys(commands: Any) -> None:
-    create = _command(commands, "create", "cli_money:keys_create", "make a key; it is shown once", json=True)
+    create = _command(commands, "create", "cli_keys:keys_create", "make a key; it is shown once", json=True)
     create.add_argument("account", type=_id, help="account id")
     create.add_argument("name")
-    create.add_argument("--model", action="append", metavar="PATTERN", help="allow only these; repeatable")
     create.add_argument("--lifetime-limit", metavar="UNITS", help="spend cap for its whole life")
     create.add_argument("--daily-limit", metavar="UNITS", help="spend cap per day in UTC+8")
-    create.add_argument("--expires-at", metavar="TIME", help="like 2027-01-31T00:00:00Z")
     create.add_argument("--user", type=_id, metavar="ID", help="whose key it is: a user of the account")
-    create.add_argument("--deny-model", action="append", metavar="PATTERN", help="never these; repeatable")
-    create.add_argument(
-        "--scope",
-        action="append",
-        metavar="NAME",
-        help="what it is for: chat, data, billing, admin …; repeatable",
-    )
-    create.add_argument(
-        "--allow-ip", action="append", metavar="CIDR", help="only from these networks; repeatable"
-    )
+    _add_key_fields(create)
     create.add_argument("--rpm", type=_id, metavar="N", help="requests a minute")
     create.add_argument("--tpm", type=_id, metavar="N", help="tokens a minute, input and output")
     create.add_argument("--parallel", type=_id, metavar="N", help="calls under way at a time")
-    listing = _command(commands, "list", "cli_money:keys_list", "keys by id", json=True)
+    listing = _command(commands, "list", "cli_keys:keys_list", "keys by id", json=True)
     listing.add_argument("--account", type=_id, help="only of this account")
     _add_after(listing)
-    revoke = _command(commands, "revoke", "cli_money:keys_revoke", "end a key for good, now", json=True)
+    show = _command(commands, "show", "cli_keys:keys_show", "all that is known of a key", json=True)
+    show.add_argument("id", type=_id, help="key id")
+    change = _command(
+        commands, "change", "cli_keys:keys_change", "change a key, from the next request on", json=True
+    )
+    change.add_argument("id", type=_id, help="key id")
+    change.add_argument("--name")
+    _add_key_fields(change)
+    change.add_argument(
+        "--clear", action="append", choices=KEY_FIELDS, metavar="FIELD", help="as if never given; repeatable"
+    )
+    change.add_argument(
+        "--if-generation", type=_id, metavar="N", help="only if nobody has changed it since it had this"
+    )
+    revoke = _command(commands, "revoke", "cli_keys:keys_revoke", "end a key for good, now", json=True)
     revoke.add_argument("id", type=_id, help="key id")
     rotate = _command(
-        commands, "rotate", "cli_money:keys_rotate", "new secret for a key; the old one ends now", json=True
+        commands, "rotate", "cli_keys:keys_rotate", "new secret for a key; the old one ends now", json=True
     )
     rotate.add_argument("id", type=_id, help="key id")
     rotate.add_argument(
@@ -185,6 +189,20 @@ def _add_keys(commands: Any) -> None:
         metavar="S",
         help="seconds that the old one stays good (0)",
     )
+
+
+def _add_key_fields(command: argparse.ArgumentParser) -> None:
+    """Those that can be changed; of a change each replaces what was."""
+    for option, metavar, text in (
+        ("--model", "PATTERN", "allow only these; repeatable"),
+        ("--deny-model", "PATTERN", "never these; repeatable"),
+        ("--scope", "NAME", "what it is for: chat, data, billing, admin …; repeatable"),
+        ("--allow-ip", "CIDR", "only from these networks; repeatable"),
+        ("--metadata", "NAME=VALUE", "a note of yours; repeatable"),
+        ("--tag", "TEXT", "a tag of yours; repeatable"),
+    ):
+        command.add_argument(option, action="append", metavar=metavar, help=text)
+    command.add_argument("--expires-at", metavar="TIME", help="like 2027-01-31T00:00:00Z")
 
 
 def _add_wallets(commands: Any) -> None:

@@ -112,6 +112,47 @@ def test_from_an_account_to_a_key_and_credit(shell: Shell) -> None:
     assert shell.json("audit")["ok"] is True
 
 
+def test_a_key_is_shown_and_changed(shell: Shell) -> None:
+    shell.run("accounts", "create", "Acme")
+    notes = ("--metadata", "crm=17", "--metadata", "url=a=b", "--tag", "prod", "--tag", "eu")
+    shell.run("keys", "create", "1", "main", "--daily-limit", "1.5", "--model", "gpt-*", *notes)
+    key = shell.json("keys", "show", "1")
+    assert (key["metadata"], key["tags"], key["generation"]) == (
+        {"crm": "17", "url": "a=b"},
+        ["prod", "eu"],
+        1,
+    )
+    lines = [line.split(maxsplit=2) for line in shell.run("keys", "show", "1").splitlines()]
+    assert ["daily", "limit", "1.500000000"] in lines
+    assert ["metadata", "crm=17,url=a=b"] in lines
+    assert ["state", "active"] in lines
+
+    fields = ("--deny-model", "*-preview", "--scope", "chat", "--allow-ip", "203.0.113.9")
+    more = ("--name", "other", "--metadata", "a=", "--expires-at", "2099-01-01T00:00:00Z")
+    changed = shell.json("keys", "change", "1", *fields, *more, "--clear", "models", "--clear", "tags")
+    expected = {
+        "name": "other",
+        "models": None,
+        "models_denied": ["*-preview"],
+        "scopes": ["chat"],
+        "ip_allowlist": ["203.0.113.9/32"],
+        "metadata": {"a": ""},
+        "tags": [],
+        "expires_at": "2099-01-01T00:00:00.000Z",
+        "daily_limit_nanos": 1_500_000_000,
+        "generation": 2,
+        "in_effect": True,
+    }
+    assert changed.items() >= expected.items()
+    assert "generation is 3" in shell.run("keys", "change", "1", "--name", "x", "--if-generation", "2")
+    assert 'ETag is "3"' in shell.refused("keys", "change", "1", "--name", "y", "--if-generation", "2")
+    assert "nothing to change" in shell.refused("keys", "change", "1")
+    assert "--clear tags" in shell.refused("keys", "change", "1", "--tag", "a", "--clear", "tags")
+    assert "'crm' is not NAME=VALUE" in shell.refused("keys", "change", "1", "--metadata", "crm")
+    assert "key 9 does not exist" in shell.refused("keys", "show", "9")
+    assert shell.json("keys", "show", "1")["name"] == "x"
+
+
 def test_a_user_and_its_key_are_disabled_and_enabled(shell: Shell) -> None:
     shell.run("accounts", "create", "Acme")
     user = shell.json("users", "create", "1", "Ann", "--email", "Ann@Example.com", "--external-id", "crm-17")
