@@ -19,32 +19,36 @@ LARGEST_SHOWN: Final = 20
 EXAMPLES_SHOWN: Final = 5
 
 
+class Moved:
+    """What was charged, and what is right. Above zero the difference is paid by the account, below it is given back."""
+
+    __slots__ = ()
+    old_nanos: int
+    new_nanos: int
+
+    @property
+    def difference_nanos(self) -> int:
+        return self.new_nanos - self.old_nanos
+
+
 @dataclass(frozen=True, slots=True)
-class AccountChange:
-    """Above zero `difference_nanos` is paid by the account, below it is given back."""
+class AccountChange(Moved):
+    """The change of one account."""
 
     account_id: int
     calls: int
     old_nanos: int
     new_nanos: int
 
-    @property
-    def difference_nanos(self) -> int:
-        return self.new_nanos - self.old_nanos
-
 
 @dataclass(frozen=True, slots=True)
-class CallChange:
+class CallChange(Moved):
     """The change of one call."""
 
     id: str
     account_id: int
     old_nanos: int
     new_nanos: int
-
-    @property
-    def difference_nanos(self) -> int:
-        return self.new_nanos - self.old_nanos
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class RefusedCalls:
 
 
 @dataclass(frozen=True, slots=True)
-class RerateReport:
+class RerateReport(Moved):
     """`calls`, `accounts_count` and the sums are of all calls; `accounts` and `largest` are the largest changes.
 
     done: False when there is more to do: the same request goes on.
@@ -81,10 +85,6 @@ class RerateReport:
     refused: list[RefusedCalls]
     left_out: list[int]
     left_out_count: int
-
-    @property
-    def difference_nanos(self) -> int:
-        return self.new_nanos - self.old_nanos
 
 
 @dataclass(slots=True)
