@@ -20,7 +20,7 @@ from pydantic.json_schema import models_json_schema
 import rabbitgw
 from rabbitgw.api import docs_page
 from rabbitgw.api.forms import Anything, Nothing
-from rabbitgw.api.route import ETAG_PATTERN, AnyRoute, Asked, Auth, Route
+from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.views import Refused
 
 PATH: Final = "/openapi.json"
@@ -33,7 +33,8 @@ and Anthropic (messages, count_tokens) under /v1/. Those are documented by their
 
 Amounts are integers of nanos, 10⁻⁹ of the currency's unit. They go up to 2⁶³: read them as 64-bit integers.
 
-Text of the format `printable` has no control, format or other unprintable characters, and no blank at either end."""
+Text of the format `printable` has no control, format or other unprintable characters, and no blank at either end. An
+`etag` is one as an answer gave it, like "12" with its quotes, or *."""
 JSON: Final = "application/json"
 HTML: Final = "text/html"
 REFERENCE: Final = "#/components/schemas/{model}"
@@ -43,12 +44,13 @@ HEADERS: Final = {
     "request-id": "the same",
     "x-rabbitgw-request-id": "our id of this request",
 }
+ETAG_FORMAT: Final = "etag"
 IF_MATCH: Final = {
     "name": "If-Match",
     "in": "header",
     "required": False,
     "description": "the ETag that the change is made upon, else 412; left out or *: the last change wins",
-    "schema": {"type": "string", "pattern": rf"^(\*|{ETAG_PATTERN})$"},
+    "schema": {"type": "string", "format": ETAG_FORMAT},
 }
 ETAG_HEADER: Final = {
     "ETag": {"description": "the version of what is answered, for If-Match", "schema": {"type": "string"}}

@@ -40,8 +40,7 @@ DIGITS: Final = r"\d+"  # how a path says that a part of it is a number
 # A default that fits whatever the handler takes; that it fits the handler is tested.
 NO_FIELD: Final[Any] = Nothing
 
-ETAG_PATTERN: Final = r'(?:W/)?"([0-9]{1,18})"'
-_ETAG = re.compile(ETAG_PATTERN)
+_ETAG = re.compile(r'(?:W/)?"([0-9]{1,18})"')
 _PARAMETER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 
 FormT = TypeVar("FormT", bound=BaseModel)
