@@ -14,8 +14,9 @@ from uuid import UUID
 
 import orjson
 
+from rabbitgw.billing.pieces import MINUTES, SECONDS
 from rabbitgw.billing.price_book import completed
-from rabbitgw.billing.prices import SECONDS, Price, PriceBook, charge
+from rabbitgw.billing.prices import Price, PriceBook, charge
 from rabbitgw.billing.usage import Usage
 from rabbitgw.billing.usage_rows import EXPIRED
 from rabbitgw.money import AMOUNT_NANOS_MAX
@@ -117,7 +118,7 @@ def _not_kept(wrong: Price, right: Price, usage: Usage) -> str | None:
     rates, _ = right.rates(usage.service_tier, usage.input_tokens)
     before, _ = wrong.rates(usage.service_tier, usage.input_tokens)
     textless = not usage.input_tokens and not usage.output_tokens
-    if SECONDS in right.units and (textless or rates.missing >= {"input", "output"}):
+    if right.units.keys() & {SECONDS, MINUTES} and (textless or rates.missing >= {"input", "output"}):
         return SECONDS_NOT_KEPT
     for image, text in _IMAGE_RATES:
         told_apart = getattr(before, image) != getattr(before, text)
