@@ -86,6 +86,16 @@ class BookedLine(View):
     corrected_nanos: Nanos = Field(
         default=0, description="what the call costs with its corrections; only if there are any"
     )
+    images: int = Field(default=0, description="made; only if it was to make any")
+    image_kind: str = Field(
+        default="", description="size and quality that they were charged by", examples=["1024x1792:hd"]
+    )
+    audio_ms: int = Field(
+        default=0, description="sound heard or made, milliseconds; only where it is stated or charged"
+    )
+    characters: int = Field(default=0, description="of the text that was to be spoken; only of speech")
+    image_input_tokens: int = Field(default=0, description="of the input; only if there are any")
+    image_output_tokens: int = Field(default=0, description="of the output; only if there are any")
 
 
 class CorrectedLine(BookedLine):

@@ -19,6 +19,7 @@ SECONDS: Final = "seconds"
 MINUTES: Final = "minutes"
 IMAGES: Final = "images"
 CHARACTERS: Final = "characters"
+REQUESTS: Final = "requests"
 PIECES: Final = (IMAGES, CHARACTERS, MINUTES, SECONDS)
 MS_PER_S: Final = 1000
 MS_PER_MINUTE: Final = 60_000
@@ -44,7 +45,7 @@ def checked_units(units: Mapping[str, int], field: str) -> None:
 
 def image_kind(size: str, quality: str) -> str:
     """How an image is named behind `images:`."""
-    return f"{size}:{quality}" if quality else size
+    return f"{size or AUTO}:{quality}" if quality else size
 
 
 def image_rate(units: Mapping[str, int], kind: str) -> int | None:
@@ -121,11 +122,14 @@ def pieces_numerator(units: Mapping[str, int], usage: Usage) -> tuple[int, str |
 
 
 def without_overridden(units: Mapping[str, int], by: Mapping[str, int]) -> dict[str, int]:
-    """`units` without what `by` prices in another way: a plan's price of an image is that of any image."""
-    dropped = {SECONDS, MINUTES} if by.keys() & {SECONDS, MINUTES} else set()
-    own_images = any(name == IMAGES or name.startswith(f"{IMAGES}:") for name in by)
-    return {
-        name: rate
-        for name, rate in units.items()
-        if name not in dropped and not (own_images and name.startswith(f"{IMAGES}:"))
-    }
+    """`units` without what `by` prices in another way: a plan's price of an image is that of any image, its price of a
+    request is that of all that is in it."""
+    own = {_family(name) for name in by}
+    dropped = set(PIECES) if REQUESTS in by else own
+    return {name: rate for name, rate in units.items() if _family(name) not in dropped}
+
+
+def _family(name: str) -> str:
+    """What is priced instead of each other."""
+    family = name.partition(":")[0]
+    return SECONDS if family == MINUTES else family

@@ -14,11 +14,11 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from rabbitgw import statements
-from rabbitgw.billing.pieces import IMAGES, MINUTES
+from rabbitgw.billing.pieces import IMAGES, MINUTES, REQUESTS
 from rabbitgw.billing.plans import CENTS_PER_UNIT, NANOS_PER_CENT, locked
 from rabbitgw.billing.price_book import append, history_of_plan
 from rabbitgw.billing.price_terms import checked_pattern
-from rabbitgw.billing.prices import REQUESTS, Price
+from rabbitgw.billing.prices import Price
 from rabbitgw.billing.rates import BASE_TIER, RateTable
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import NotFound, RequestInvalid

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from rabbitgw.billing.pieces import CHARACTERS, IMAGES, SECONDS
+from rabbitgw.billing.pieces import CHARACTERS, IMAGES, REQUESTS, SECONDS
 from rabbitgw.billing.price_map_fields import (
     FREE_MODES,
     FREE_TOOLS,
@@ -36,7 +36,7 @@ from rabbitgw.billing.price_map_fields import (
 )
 from rabbitgw.billing.price_sizes import SIZES, with_sizes
 from rabbitgw.billing.price_terms import MutableSheets, checked_currency, checked_pattern
-from rabbitgw.billing.prices import REQUESTS, Price
+from rabbitgw.billing.prices import Price
 from rabbitgw.billing.rates import BASE_TIER, SPEED, RateTable
 from rabbitgw.errors import RequestInvalid
 from rabbitgw.money import ceil_div

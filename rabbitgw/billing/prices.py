@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from rabbitgw.billing.pieces import MS_PER_MINUTE, pieces_numerator
+from rabbitgw.billing.pieces import MS_PER_MINUTE, REQUESTS, pieces_numerator
 from rabbitgw.billing.rates import BASE_TIER, BATCH_TIER, SPEED, Rates, RateTable
 from rabbitgw.billing.usage import Usage
 from rabbitgw.money import TOKENS_PER_MTOK, ceil_div
@@ -23,8 +23,6 @@ MILLI: Final = 1000
 _DENOMINATOR: Final = TOKENS_PER_MTOK * MS_PER_MINUTE  # minutes come in ms; one fraction holds all
 _MATCHES_MAX: Final = 4096  # names that callers made up are remembered only up to here
 _GLOB: Final = frozenset("*?[")
-
-REQUESTS: Final = "requests"
 
 # Names that providers give to the tier that the plain rates are for. `auto` is a request's word: an answer
 # that only echoes it names no other tier.

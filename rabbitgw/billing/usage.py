@@ -12,6 +12,7 @@ from typing import NamedTuple
 PROVIDER = "provider"  # the provider stated it
 ESTIMATED = "estimated"  # a whole answer without stated usage
 PARTIAL = "partial"  # the answer ended early
+REQUEST = "request"  # nothing was stated, and the request says it: images at a size, characters
 
 
 class Pieces(NamedTuple):
@@ -20,6 +21,14 @@ class Pieces(NamedTuple):
     images: int = 0
     image_kind: str = ""
     characters: int = 0
+
+
+class Made(NamedTuple):
+    """What an answer shows of the images in it. size, quality: empty where it does not say."""
+
+    images: int
+    size: str = ""
+    quality: str = ""
 
 
 @dataclass(slots=True)  # not frozen: that would take four times as long to make

@@ -106,6 +106,13 @@ class UsageRow:
     user_id: int | None
     excess_nanos: int
     team_id: int | None
+    images: int
+    image_kind: str | None
+    audio_ms: int
+    characters: int
+    image_input_tokens: int
+    image_output_tokens: int
+    upstream_cost_nanos: int | None
 
 
 _AS_TUPLE: Final = attrgetter(*(column.name for column in fields(UsageRow)))
@@ -228,8 +235,22 @@ def read_event(
         _number(said, "u", problems),
         _number(said, "ov", problems, AMOUNT_NANOS_MAX) or 0,
         _number(said, "tm", problems),
+        *_pieces(said, problems),
+        _number(said, "uc", problems, AMOUNT_NANOS_MAX),
     )
     return row, ("; ".join(problems) if problems else None)
+
+
+def _pieces(said: dict[str, Any], problems: list[str]) -> tuple[int, str | None, int, int, int, int]:
+    """Images, their kind, sound, characters, tokens of images in and out."""
+    return (
+        _number(said, "im", problems) or 0,
+        _text(said, "ik", problems),
+        _number(said, "ms", problems) or 0,
+        _number(said, "ch", problems) or 0,
+        _number(said, "ii", problems) or 0,
+        _number(said, "io", problems) or 0,
+    )
 
 
 def _identity(values: Mapping[bytes, bytes]) -> tuple[str, int, str]:

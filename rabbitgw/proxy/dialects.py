@@ -17,6 +17,8 @@ class Dialect:
     output_limit_fields: any of these limits the output; the last is set when none is there.
     streams: it has a streamed form. has_output: the answer holds tokens that are charged as output.
     free: nothing of it is charged; it holds nothing and is released at its end.
+    media: it makes or reads images or sound: its worst case is held, and it is not stopped midway.
+    form: its body is multipart/form-data instead of JSON. body_bytes_max: a limit below that of the settings.
     scope: what a key must be for: the name without its provider's.
     """
 
@@ -27,6 +29,9 @@ class Dialect:
     streams: bool = True
     has_output: bool = True
     free: bool = False
+    media: bool = False
+    form: bool = False
+    body_bytes_max: int | None = None
     scope: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -48,6 +53,18 @@ COUNT_TOKENS: Final = Dialect(
 EMBEDDINGS: Final = Dialect("openai-embeddings", "/v1/embeddings", streams=False, has_output=False)
 
 DIALECTS: Final = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, COUNT_TOKENS, EMBEDDINGS)
+
+PROMPT_BYTES_MAX: Final = 512 * 1024  # of a body that holds a text for an image or a speech
+IMAGES: Final = Dialect(
+    "openai-images",
+    "/v1/images/generations",
+    streams=False,
+    has_output=False,
+    media=True,
+    body_bytes_max=PROMPT_BYTES_MAX,
+)
+MEDIA_DIALECTS: Final = (IMAGES,)
+ALL_DIALECTS: Final = (*DIALECTS, *MEDIA_DIALECTS)
 
 
 def shape_of(path: str) -> Dialect:

@@ -31,6 +31,7 @@ from rabbitgw.proxy.bodies.parsing import upstream_body
 from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.error_shapes import error_event
 from rabbitgw.proxy.forwarder import SSE_TYPE, Forwarder
+from rabbitgw.proxy.media_calls import media_verdict
 from rabbitgw.proxy.meter.plain import PlainReader
 from rabbitgw.proxy.meter.stream import StreamReader
 from rabbitgw.proxy.quote import Quote
@@ -113,7 +114,13 @@ class Run:
                 outcome = await relay.outcome
             if outcome is not Outcome.WHOLE:
                 self.failure = self._failure_of(outcome, relay)
-            self.verdict = judge_now(outcome, relay) or await judge(outcome, relay, call)
+            wanted = call.wanted
+            now = (
+                judge_now(outcome, relay)
+                if wanted is None
+                else media_verdict(outcome, relay, wanted, self.price)
+            )
+            self.verdict = now or await judge(outcome, relay, call)
         except UpstreamError as error:
             # its traceback would keep the call until the next garbage collection
             self.failure = error.with_traceback(None)

@@ -11,7 +11,7 @@ from rabbitgw import clock
 from rabbitgw.billing.admission import Till
 from rabbitgw.billing.price_book import PriceFeed
 from rabbitgw.config import Settings
-from rabbitgw.proxy.dialects import DIALECTS
+from rabbitgw.proxy.dialects import ALL_DIALECTS
 from rabbitgw.proxy.relay import Headers, Relay
 from rabbitgw.proxy.slices import Slices
 from rabbitgw.proxy.upstream import Upstream
@@ -33,7 +33,7 @@ class Forwarder:
             (dialect.path, streamed): upstream.head_start(
                 b"POST", dialect.path.encode(), self._fields(streamed=streamed)
             )
-            for dialect in DIALECTS
+            for dialect in ALL_DIALECTS
             for streamed in (False, True)
         }
 

@@ -118,6 +118,8 @@ class Front:
         if isinstance(body, bytes):
             ask = Ask(call.dialect, call.request_id, call.secret, no_body, call.forwarded, body, call.origin)
         else:
+            if call.dialect.body_bytes_max is not None:
+                body.limit_bytes = min(body.limit_bytes, call.dialect.body_bytes_max)
             ask = Ask(
                 call.dialect, call.request_id, call.secret, body.read, call.forwarded, None, call.origin
             )

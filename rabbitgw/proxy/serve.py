@@ -40,6 +40,7 @@ from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
 from rabbitgw.proxy.forward import Run
 from rabbitgw.proxy.forwarder import Forwarder
 from rabbitgw.proxy.key_gate import check_call, check_entry, is_allowed
+from rabbitgw.proxy.media_calls import media_quote
 from rabbitgw.proxy.quote import estimated_tokens, quote
 from rabbitgw.proxy.rate_headers import rate_lines
 from rabbitgw.proxy.relay import Client, Headers
@@ -147,7 +148,7 @@ class Service:
         price = self._prices.match(key, call.model, now_ms)
         if price is None:
             raise await self._unpriced(key, call)
-        offer = quote(call, price, self.settings)
+        offer = (quote if call.wanted is None else media_quote)(call, price, self.settings)
         if price.min_charge_nanos and not call.dialect.free:
             offer.hold_at_least(price.min_charge_nanos)
         facts = events.ticket(

@@ -17,10 +17,20 @@ from rabbitgw.proxy.bodies.names import check_members, check_metadata, check_nam
 from rabbitgw.proxy.bodies.openai_chat import CHAT_BODY
 from rabbitgw.proxy.bodies.openai_completions import COMPLETIONS_BODY
 from rabbitgw.proxy.bodies.openai_embeddings import EMBEDDINGS_BODY
+from rabbitgw.proxy.bodies.openai_images import IMAGES_BODY
 from rabbitgw.proxy.bodies.openai_responses import RESPONSES_BODY
 from rabbitgw.proxy.bodies.shape import Shape
 from rabbitgw.proxy.call import Call, optional
-from rabbitgw.proxy.dialects import CHAT, COMPLETIONS, COUNT_TOKENS, EMBEDDINGS, MESSAGES, RESPONSES, Dialect
+from rabbitgw.proxy.dialects import (
+    CHAT,
+    COMPLETIONS,
+    COUNT_TOKENS,
+    EMBEDDINGS,
+    IMAGES,
+    MESSAGES,
+    RESPONSES,
+    Dialect,
+)
 
 MODEL_CHARS_MAX: Final = 256
 # 32 MiB can hold ten million values: seconds of the loop's time, and a gigabyte. The longest prompts of token ids have
@@ -46,6 +56,7 @@ SHAPES: Final[dict[str, Shape]] = {
     MESSAGES.name: MESSAGES_BODY,
     COUNT_TOKENS.name: COUNT_TOKENS_BODY,
     EMBEDDINGS.name: EMBEDDINGS_BODY,
+    IMAGES.name: IMAGES_BODY,
 }
 
 

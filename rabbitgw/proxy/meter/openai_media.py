@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from rabbitgw.billing.usage import Usage
+from rabbitgw.billing.usage import Made, Usage
 from rabbitgw.proxy.meter.numbers import Object, count, items, obj, openai_usage, states_usage, text
 from rabbitgw.proxy.meter.reading import Kind, Reader
 
@@ -53,6 +53,9 @@ class OpenAIImages(Reader):
         self.finish_seen = True
         self.images = len(items(obj(document).get("data")))
         self.delivered_any = self.images > 0
+        if self.images:
+            said = obj(document)
+            self.made = Made(self.images, text(said.get("size")).lower(), text(said.get("quality")).lower())
         self._take_usage(obj(document).get("usage"))
         self._take_svg(obj(obj(document).get("svg_usage")))
 

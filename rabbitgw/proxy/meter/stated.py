@@ -5,7 +5,7 @@ Owns the one judgement made here: zeros that were stated for an answer with outp
 
 from __future__ import annotations
 
-from rabbitgw.billing.usage import Usage
+from rabbitgw.billing.usage import Made, Usage
 from rabbitgw.proxy.meter.numbers import Object
 from rabbitgw.proxy.meter.reading import Reader
 
@@ -65,6 +65,11 @@ class Stated:
     def images(self) -> int:
         """Images delivered whole, for models that are sold by the image."""
         return self._reader.images
+
+    @property
+    def made(self) -> Made | None:
+        """What the answer shows of the images in it."""
+        return self._reader.made
 
     @property
     def delivered_any(self) -> bool:
