@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+JSON_TYPES: Final = (b"application/json", b"application/problem+json")
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -19,6 +21,7 @@ class Dialect:
     free: nothing of it is charged; it holds nothing and is released at its end.
     media: it makes or reads images or sound: its worst case is held, and it is not stopped midway.
     form: its body is multipart/form-data instead of JSON. body_bytes_max: a limit below that of the settings.
+    answers: the content types, or their beginnings, of an answer that is not streamed.
     scope: what a key must be for: the name without its provider's.
     """
 
@@ -32,6 +35,7 @@ class Dialect:
     media: bool = False
     form: bool = False
     body_bytes_max: int | None = None
+    answers: tuple[bytes, ...] = JSON_TYPES
     scope: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -63,7 +67,15 @@ IMAGES: Final = Dialect(
     media=True,
     body_bytes_max=PROMPT_BYTES_MAX,
 )
-MEDIA_DIALECTS: Final = (IMAGES,)
+SPEECH: Final = Dialect(
+    "openai-speech",
+    "/v1/audio/speech",
+    has_output=False,
+    media=True,
+    body_bytes_max=PROMPT_BYTES_MAX,
+    answers=(b"audio/", b"application/octet-stream", b"binary/octet-stream"),
+)
+MEDIA_DIALECTS: Final = (IMAGES, SPEECH)
 ALL_DIALECTS: Final = (*DIALECTS, *MEDIA_DIALECTS)
 
 

@@ -47,7 +47,6 @@ UPSTREAM_END_WAIT_S: Final = 5.0  # after the terminal frame: a body that does n
 HEADERS_KEPT: Final = frozenset(
     {b"content-type", b"openai-processing-ms", b"openai-version", b"content-language"}
 )
-JSON_TYPES: Final = (b"application/json", b"application/problem+json")
 STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
@@ -151,6 +150,9 @@ class Run:
         loop = asyncio.get_running_loop()
         if not call.stream:
             return Relay(self.client, PlainReader(call.dialect.name), None, self, loop)
+        if call.wanted is not None:  # held whole: nothing to extend
+            reader = StreamReader(call.dialect.name, hide_usage=False)
+            return Relay(self.client, reader, None, self, loop)
         quote = self.quote
         hidden = forwarder.settings.hidden_tokens_per_s if quote.reasons else 0
         slices = Slices(forwarder.till, self.hold, quote, hidden_tokens_per_s=hidden)
@@ -198,7 +200,7 @@ class Run:
                     kind = field[1].lower()
             elif name == b"content-length" and length is None:
                 length = int(field[1])
-        if not kind.startswith(SSE_TYPE if streamed else JSON_TYPES):
+        if not kind.startswith(SSE_TYPE if streamed else self.call.dialect.answers):
             relay.error = UpstreamGarbled("upstream answered with another kind of content than was asked for")
             return False
         if streamed:
@@ -209,9 +211,10 @@ class Run:
         return True
 
     def client_left(self) -> None:
-        """The client is gone: cancel upstream or read on, as set. Plain calls and finished streams are read on."""
+        """The client is gone: cancel upstream or read on, as set. Plain calls, finished streams and calls for images or
+        sound are read on."""
         relay = self.relay
-        stream = relay.stream if relay is not None else None
+        stream = relay.stream if relay is not None and self.slices is not None else None
         if stream is not None and not stream.finish_seen and self.forwarder.settings.client_gone == "cancel":
             assert relay is not None
             relay.stop(Outcome.LEFT)

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiohttp
-import openai
-import pytest
 
 from tests.books import assert_books_balance
 from tests.fakes.openai_upstream import Drop, FakeUpstream, Raw, Refuse
 from tests.flows.house import House, until
+from tests.flows.media import charged, sdk_of, settled
 
 PATH = "/v1/images/generations"
-CREDIT_NANOS = 10_000_000_000
-
-
-@pytest.fixture
-async def sdk(house: House) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(
-        base_url=f"{house.base_url}/v1", api_key=house.secret, max_retries=0
-    ) as client:
-        yield client
 
 
 def answer(images: int = 1, *, size_bytes: int = 4, **members: Any) -> Raw:
@@ -34,21 +24,13 @@ def answer(images: int = 1, *, size_bytes: int = 4, **members: Any) -> Raw:
     return Raw.split(body, len(body) // 2, content_type="application/json", framing="length")
 
 
-async def charged(house: House, nanos: int) -> None:
-    report = await assert_books_balance(house)
-    wallet = await house.wallet()
-    assert (wallet["balance_nanos"], wallet["held_nanos"]) == (CREDIT_NANOS - nanos, 0)
-    assert report.worst_overspend_nanos == 0
-
-
-async def test_images_cost_what_their_size_and_quality_costs(
-    house: House, sdk: openai.AsyncOpenAI, upstream: FakeUpstream
-) -> None:
+async def test_images_cost_what_their_size_and_quality_costs(house: House, upstream: FakeUpstream) -> None:
     # two of the three that were asked for came, larger than what is read in one go
     upstream.script(PATH, answer(2, size_bytes=400_000))
-    raw = await sdk.images.with_raw_response.generate(
-        model="dall-e-3", prompt="a cat", n=3, size="1024x1024", quality="hd"
-    )
+    async with sdk_of(house) as sdk:
+        raw = await sdk.images.with_raw_response.generate(
+            model="dall-e-3", prompt="a cat", n=3, size="1024x1024", quality="hd"
+        )
     assert len(raw.parse().data or []) == 2
     bill = await house.bill(raw.headers["x-rabbitgw-request-id"])
     assert (bill["status"], bill["usage_source"], bill["dialect"]) == ("settled", "request", "openai-images")
@@ -176,11 +158,6 @@ async def test_an_upstream_that_fails(house: House, upstream: FakeUpstream) -> N
     lines = (await house.get("/v1/usage")).json()["usage"]
     assert [line["status"] for line in lines] == ["partial", *["released"] * 5]
     await charged(house, sum(nanos for _, _, nanos in FAILED))
-
-
-async def settled(house: House, calls: int = 1) -> bool:
-    booked = (await house.get("/v1/usage")).json()["usage"]
-    return len(booked) >= calls and not (await house.wallet())["held_nanos"]
 
 
 async def test_a_caller_who_leaves_pays_for_what_is_made(house: House, upstream: FakeUpstream) -> None:

@@ -19,6 +19,7 @@ from rabbitgw.proxy.bodies.openai_completions import COMPLETIONS_BODY
 from rabbitgw.proxy.bodies.openai_embeddings import EMBEDDINGS_BODY
 from rabbitgw.proxy.bodies.openai_images import IMAGES_BODY
 from rabbitgw.proxy.bodies.openai_responses import RESPONSES_BODY
+from rabbitgw.proxy.bodies.openai_speech import SPEECH_BODY
 from rabbitgw.proxy.bodies.shape import Shape
 from rabbitgw.proxy.call import Call, optional
 from rabbitgw.proxy.dialects import (
@@ -29,6 +30,7 @@ from rabbitgw.proxy.dialects import (
     IMAGES,
     MESSAGES,
     RESPONSES,
+    SPEECH,
     Dialect,
 )
 
@@ -57,6 +59,7 @@ SHAPES: Final[dict[str, Shape]] = {
     COUNT_TOKENS.name: COUNT_TOKENS_BODY,
     EMBEDDINGS.name: EMBEDDINGS_BODY,
     IMAGES.name: IMAGES_BODY,
+    SPEECH.name: SPEECH_BODY,
 }
 
 
