@@ -41,8 +41,9 @@ SPOKEN_TOKENS_PER_S: Final = 4
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """size, quality: as asked for, empty where they were not. audio_ms_max: of sound that is read or made, at most;
-    audio_ms: as far as can be told. text_bytes: of the prompt, or of what is to be spoken. parts: what else needs a
-    price (names of prices.unpriced_parts)."""
+    audio_ms: as far as can be told; audio_bytes: of sound of which nothing can be told but by them (`heard_at`).
+    text_bytes: of the prompt, or of what is to be spoken. parts: what else needs a price (names of
+    prices.unpriced_parts)."""
 
     images: int = 0
     size: str = ""
@@ -52,8 +53,17 @@ class Wanted:
     text_bytes: int = 0
     audio_ms_max: int = 0
     audio_ms: int = 0
+    audio_bytes: int = 0
     hears: bool = False  # the sound is read; else it is made
     parts: tuple[str, ...] = ()
+
+
+def heard_at(wanted: Wanted, bytes_per_s: int) -> Wanted:
+    """With sound that is told by its bytes taken for as long as it can be, at the lowest rate that it is sent at."""
+    if not wanted.audio_bytes:
+        return wanted
+    milli = ceil_div(wanted.audio_bytes * MS_PER_S, bytes_per_s)
+    return replace(wanted, audio_ms=wanted.audio_ms + milli, audio_ms_max=wanted.audio_ms_max + milli)
 
 
 def unpriced(price: Price, wanted: Wanted) -> tuple[str, ...]:
@@ -75,8 +85,7 @@ def worst_nanos(price: Price, wanted: Wanted, tokens_per_byte_milli: int) -> int
 def likely_usage(price: Price, wanted: Wanted, made: Made | None = None) -> Usage:
     """What is charged for an answer that states nothing: what was asked for."""
     if _sells_pieces(price, wanted):
-        usage = with_pieces(price, wanted, Usage(), made)
-        return replace(usage, source=ESTIMATED if usage.seconds_milli else REQUEST)
+        return with_pieces(price, wanted, Usage(source=REQUEST), made)
     read = ceil_div(wanted.text_bytes, PLAIN_BYTES_PER_TOKEN)
     image = MADE_IMAGE_TOKENS.get(wanted.quality, USUAL_IMAGE_TOKENS)
     heard = _tokens(wanted.audio_ms, AUDIO_TOKENS_PER_S)
@@ -97,10 +106,14 @@ def with_pieces(price: Price, wanted: Wanted, usage: Usage, made: Made | None = 
         pieces = Pieces(made.images, kind)
     elif wanted.characters:
         pieces = Pieces(characters=wanted.characters)
-    milli = usage.seconds_milli
-    if not milli and price.units.keys() & {SECONDS, MINUTES} and not _sells_characters(price, wanted):
-        milli = wanted.audio_ms
-    return replace(usage, pieces=pieces, seconds_milli=milli)
+    usage = replace(usage, pieces=pieces)
+    by_token = (usage.input_tokens or usage.output_tokens) and _sells_tokens(price)
+    by_time = (
+        not by_token and not _sells_characters(price, wanted) and price.units.keys() & {SECONDS, MINUTES}
+    )
+    if by_time and not usage.seconds_milli:
+        usage = replace(usage, seconds_milli=wanted.audio_ms, source=ESTIMATED)
+    return usage
 
 
 def _sells_characters(price: Price, wanted: Wanted) -> bool:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rabbitgw.billing.hold_bounds import NO_MEDIA, Media
 from rabbitgw.billing.wanted import Wanted
 from rabbitgw.errors import BodyTooLarge, RequestInvalid
 from rabbitgw.proxy.dialects import Dialect
+
+if TYPE_CHECKING:
+    from rabbitgw.proxy.bodies.form import Part
 
 OUTPUT_TOKENS_MAX: Final = 10_000_000
 FIELD_CHARS_SHOWN: Final = 64
@@ -25,7 +28,8 @@ class Call:
 
     parts: what needs a price of its own, beside input and output (names of billing.prices.unpriced_parts).
     tool_uses: how often each tool on the provider's side may be used, by the name of its price.
-    wanted: of a call for images or sound, what it asks for; None of every other.
+    wanted: of a call for images or sound, what it asks for; None of every other. form: of a body that is a form, its
+    parts, of which `body` has the texts.
     """
 
     dialect: Dialect
@@ -45,6 +49,7 @@ class Call:
     parts: list[str] = field(default_factory=list)
     tool_uses: Mapping[str, int] = field(default_factory=dict)
     wanted: Wanted | None = None
+    form: list[Part] | None = None
 
     def limit_output(self, tokens: int) -> None:
         """Lower the output limit in each field that the caller used, else set it in the dialect's newest one."""

@@ -67,6 +67,14 @@ IMAGES: Final = Dialect(
     media=True,
     body_bytes_max=PROMPT_BYTES_MAX,
 )
+IMAGE_EDITS: Final = Dialect(
+    "openai-image-edits",
+    "/v1/images/edits",
+    streams=False,
+    has_output=False,
+    media=True,
+    form=True,
+)
 SPEECH: Final = Dialect(
     "openai-speech",
     "/v1/audio/speech",
@@ -75,7 +83,28 @@ SPEECH: Final = Dialect(
     body_bytes_max=PROMPT_BYTES_MAX,
     answers=(b"audio/", b"application/octet-stream", b"binary/octet-stream"),
 )
-MEDIA_DIALECTS: Final = (IMAGES, SPEECH)
+SOUND_BYTES_MAX: Final = 26 * 1024 * 1024  # OpenAI takes files of 25 MB
+WORDS: Final = (*JSON_TYPES, b"text/", b"application/x-subrip")
+TRANSCRIPTIONS: Final = Dialect(
+    "openai-transcriptions",
+    "/v1/audio/transcriptions",
+    has_output=False,
+    media=True,
+    form=True,
+    body_bytes_max=SOUND_BYTES_MAX,
+    answers=WORDS,
+)
+TRANSLATIONS: Final = Dialect(
+    "openai-translations",
+    "/v1/audio/translations",
+    streams=False,
+    has_output=False,
+    media=True,
+    form=True,
+    body_bytes_max=SOUND_BYTES_MAX,
+    answers=WORDS,
+)
+MEDIA_DIALECTS: Final = (IMAGES, IMAGE_EDITS, SPEECH, TRANSCRIPTIONS, TRANSLATIONS)
 ALL_DIALECTS: Final = (*DIALECTS, *MEDIA_DIALECTS)
 
 

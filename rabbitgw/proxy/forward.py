@@ -27,11 +27,13 @@ from rabbitgw.errors import (
     UpstreamGarbled,
 )
 from rabbitgw.proxy.ask import Ask, id_lines
+from rabbitgw.proxy.bodies.form import form_type
 from rabbitgw.proxy.bodies.parsing import upstream_body
 from rabbitgw.proxy.call import Call
+from rabbitgw.proxy.dialects import JSON_TYPES
 from rabbitgw.proxy.error_shapes import error_event
 from rabbitgw.proxy.forwarder import SSE_TYPE, Forwarder
-from rabbitgw.proxy.media_calls import media_verdict
+from rabbitgw.proxy.media_calls import media_verdict, read_as
 from rabbitgw.proxy.meter.plain import PlainReader
 from rabbitgw.proxy.meter.stream import StreamReader
 from rabbitgw.proxy.quote import Quote
@@ -151,8 +153,7 @@ class Run:
         if not call.stream:
             return Relay(self.client, PlainReader(call.dialect.name), None, self, loop)
         if call.wanted is not None:  # held whole: nothing to extend
-            reader = StreamReader(call.dialect.name, hide_usage=False)
-            return Relay(self.client, reader, None, self, loop)
+            return Relay(self.client, StreamReader(call.dialect.name, hide_usage=False), None, self, loop)
         quote = self.quote
         hidden = forwarder.settings.hidden_tokens_per_s if quote.reasons else 0
         slices = Slices(forwarder.till, self.hold, quote, hidden_tokens_per_s=hidden)
@@ -167,9 +168,12 @@ class Run:
     def _exchange(self, relay: Relay) -> Exchange:
         ask, call = self.ask, self.call
         body = upstream_body(call, user=str(self.hold.key.account_id), request_id=ask.request_id)
+        forwarded = field_lines(ask.forwarded) if ask.forwarded else b""
+        if call.form is not None:
+            forwarded += form_type(ask.request_id)
         head = b"%b%bx-litellm-call-id: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
             self.forwarder.heads[ask.dialect.path, call.stream],
-            field_lines(ask.forwarded) if ask.forwarded else b"",
+            forwarded,
             ask.request_id.encode(),
             ask.shown_id.encode(),
             len(body),
@@ -200,7 +204,11 @@ class Run:
                     kind = field[1].lower()
             elif name == b"content-length" and length is None:
                 length = int(field[1])
-        if not kind.startswith(SSE_TYPE if streamed else self.call.dialect.answers):
+        if self.call.wanted is not None:
+            sellable, streamed = read_as(self.call, relay, kind)
+        else:
+            sellable = kind.startswith(SSE_TYPE if streamed else JSON_TYPES)
+        if not sellable:
             relay.error = UpstreamGarbled("upstream answered with another kind of content than was asked for")
             return False
         if streamed:

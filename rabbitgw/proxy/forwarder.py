@@ -39,7 +39,9 @@ class Forwarder:
 
     def _fields(self, dialect: Dialect, *, streamed: bool) -> Headers:
         plain = JSON_TYPES[0] if dialect.answers is JSON_TYPES else b"*/*"
-        fields = [(b"content-type", b"application/json"), (b"accept", SSE_TYPE if streamed else plain)]
+        fields = [(b"accept", SSE_TYPE if streamed else plain)]
+        if not dialect.form:  # whose type has a boundary, a new one for each
+            fields.append((b"content-type", b"application/json"))
         secret = self.settings.litellm_master_key.get_secret_value()
         if secret:
             fields.append((b"authorization", b"Bearer " + secret.encode()))

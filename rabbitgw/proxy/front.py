@@ -53,11 +53,18 @@ POLL_S: Final = 0.01
 class Known:
     """What a head says of a call: all of an Ask that is the same for every request with this head."""
 
-    __slots__ = ("dialect", "forwarded", "origin", "request_id", "secret")
+    __slots__ = ("boundary", "dialect", "forwarded", "origin", "request_id", "secret")
 
     def __init__(
-        self, dialect: Dialect, request_id: str | None, secret: str, forwarded: Headers, origin: Origin
+        self,
+        dialect: Dialect,
+        request_id: str | None,
+        secret: str,
+        forwarded: Headers,
+        origin: Origin,
+        boundary: bytes = b"",
     ) -> None:
+        self.boundary = boundary
         self.dialect = dialect
         self.origin = origin
         self.request_id = request_id
@@ -123,6 +130,8 @@ class Front:
             ask = Ask(
                 call.dialect, call.request_id, call.secret, body.read, call.forwarded, None, call.origin
             )
+        if call.boundary:
+            ask.boundary = call.boundary
         self.requests += 1
         self._hands.give(ask, answer)
 
@@ -265,8 +274,12 @@ def _known(dialect: Dialect, place: Place, head: Head, heard: Heard, origin: Ori
     secret = heard.credential()
     if heard.fault is not None:
         raise heard.fault
-    heard.check_json()
-    return Known(dialect, heard.request_id, secret, heard.forwarded, origin)
+    boundary = b""
+    if dialect.form:
+        boundary = heard.form_boundary()
+    else:
+        heard.check_json()
+    return Known(dialect, heard.request_id, secret, heard.forwarded, origin, boundary)
 
 
 def _check_method(head: Head, place: Place, allowed: str) -> None:

@@ -14,10 +14,13 @@ from dataclasses import replace
 from rabbitgw.billing.admission import Terms
 from rabbitgw.billing.prices import Price
 from rabbitgw.billing.usage import PARTIAL as ENDED_EARLY
-from rabbitgw.billing.wanted import Wanted, likely_usage, unpriced, with_pieces, worst_nanos
+from rabbitgw.billing.wanted import Wanted, heard_at, likely_usage, unpriced, with_pieces, worst_nanos
 from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
 from rabbitgw.proxy.call import Call
+from rabbitgw.proxy.dialects import JSON_TYPES
+from rabbitgw.proxy.forwarder import SSE_TYPE
+from rabbitgw.proxy.meter.plain import PlainReader
 from rabbitgw.proxy.quote import Quote
 from rabbitgw.proxy.relay import Outcome, Relay
 from rabbitgw.proxy.verdict import PARTIAL, SETTLED, Verdict, error_code
@@ -29,12 +32,13 @@ def media_quote(call: Call, price: Price, settings: Settings) -> Quote:
     Raises: ModelNotPriced when the call asks for what this price does not hold.
     """
     assert call.wanted is not None
-    missing = unpriced(price, call.wanted)
+    wanted = call.wanted = heard_at(call.wanted, settings.audio_bytes_per_s)
+    missing = unpriced(price, wanted)
     if missing:
         raise ModelNotPriced(
             f"the model {call.model!r} has no price for: {', '.join(missing)}", field=_field_of(missing[0])
         )
-    nanos = worst_nanos(price, call.wanted, settings.input_tokens_per_kilobyte)
+    nanos = worst_nanos(price, wanted, settings.input_tokens_per_kilobyte)
     return Quote(
         offers=(Terms(nanos, nanos, nanos),),
         plain_input_nanos=nanos,
@@ -45,6 +49,18 @@ def media_quote(call: Call, price: Price, settings: Settings) -> Quote:
         limit_is_ours=False,
         reasons=False,
     )
+
+
+def read_as(call: Call, relay: Relay, kind: bytes) -> tuple[bool, bool]:
+    """Read an answer as what it is: one that was to be streamed may come whole, as from a model that cannot. Only what
+    is said to be JSON is looked at: sound and words may hold anything.
+
+    Returns: whether it can be sold; whether it is a stream of events.
+    """
+    if call.stream and kind.startswith(SSE_TYPE):
+        return True, True
+    relay.read_with(PlainReader(call.dialect.name, is_json=kind.startswith(JSON_TYPES)))
+    return kind.startswith(call.dialect.answers), False
 
 
 def media_verdict(outcome: Outcome, relay: Relay, wanted: Wanted, price: Price) -> Verdict:

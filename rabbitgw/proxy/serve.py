@@ -34,6 +34,7 @@ from rabbitgw.errors import (
 )
 from rabbitgw.proxy import error_shapes
 from rabbitgw.proxy.ask import Ask, id_lines
+from rabbitgw.proxy.bodies.forms import parse_form_call
 from rabbitgw.proxy.bodies.parsing import parse_call
 from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
@@ -137,7 +138,12 @@ class Service:
         key = self._keyring.cached(ask.secret) or await self._keyring.find(ask.secret)
         if key.scopes is not None or key.ip_allowlist is not None:  # before the body is waited for
             key = await self._let(ask.secret, key, partial(check_entry, ask.dialect.scope, ask))
-        call = parse_call(ask.dialect, ask.take_body() if ask.body is not None else await ask.read())
+        raw = ask.take_body() if ask.body is not None else await ask.read()
+        if ask.dialect.form:
+            call = parse_form_call(ask.dialect, raw, ask.boundary)
+        else:
+            call = parse_call(ask.dialect, raw)
+        del raw  # a stream may live long
         ask.streamed = call.stream
         check = partial(
             check_call, ask, call.model

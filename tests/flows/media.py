@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import openai
 
+from rabbitgw.proxy.bodies.form import Part, fields_of, parse_form
 from tests.books import assert_books_balance
+from tests.fakes.openai_upstream import Received
 from tests.flows.house import House
 
 CREDIT_NANOS = 10_000_000_000
@@ -26,3 +31,11 @@ async def settled(house: House, calls: int = 1) -> bool:
     """So many calls have ended and are booked."""
     booked = (await house.get("/v1/usage")).json()["usage"]
     return len(booked) >= calls and not (await house.wallet())["held_nanos"]
+
+
+def received(request: Received) -> tuple[Mapping[str, Any], list[Part]]:
+    """The fields and the files of a form that came upstream."""
+    kind, _, boundary = str(request.header("content-type")).partition("; boundary=")
+    assert kind == "multipart/form-data"
+    parts = parse_form(request.body, boundary.encode())
+    return fields_of(parts), [part for part in parts if part.filename is not None]

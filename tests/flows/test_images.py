@@ -13,9 +13,11 @@ import aiohttp
 from tests.books import assert_books_balance
 from tests.fakes.openai_upstream import Drop, FakeUpstream, Raw, Refuse
 from tests.flows.house import House, until
-from tests.flows.media import charged, sdk_of, settled
+from tests.flows.media import charged, received, sdk_of, settled
 
 PATH = "/v1/images/generations"
+EDITS = "/v1/images/edits"
+PNG = b"\x89PNG" + bytes(300)
 
 
 def answer(images: int = 1, *, size_bytes: int = 4, **members: Any) -> Raw:
@@ -182,3 +184,41 @@ async def test_a_key_without_the_scope_or_the_model_may_not(house: House, upstre
         secret = await house.new_key(**fields)
         assert (await house.post(body, path=PATH, authorization=f"Bearer {secret}")).status == status
     assert len(upstream.requests) - sum(r.method == "GET" for r in upstream.requests) == 1
+
+
+async def test_edits_go_as_a_form_and_cost_what_is_stated(house: House, upstream: FakeUpstream) -> None:
+    upstream.script(EDITS, answer(**GPT_IMAGE))
+    async with sdk_of(house) as sdk:
+        raw = await sdk.images.with_raw_response.edit(
+            model="gpt-image-1",
+            prompt="a hat",
+            n=1,
+            image=[("a.png", PNG, "image/png"), ("b.png", PNG, "image/png")],
+        )
+    bill = await house.bill(raw.headers["x-rabbitgw-request-id"])
+    assert (bill["dialect"], bill["image_input_tokens"], bill["cost_nanos"]) == (
+        "openai-image-edits",
+        10,
+        166_700_000,
+    )
+    fields, files = received(upstream.requests[-1])
+    assert fields == {"model": "gpt-image-1", "prompt": "a hat", "n": "1", "user": str(house.account.id)}
+    assert [(file.name, file.filename, file.data) for file in files] == [
+        ("image[]", "a.png", PNG),
+        ("image[]", "b.png", PNG),
+    ]
+    for fields, field in (
+        ({"n": "0x1"}, "n"),
+        ({"n": "11"}, "n"),
+        ({"stream": "true"}, "stream"),
+        ({"style": "x"}, "style"),
+    ):
+        form = aiohttp.FormData({"model": "gpt-image-1", "prompt": "x", **fields})
+        form.add_field("image", PNG, filename="a.png", content_type="image/png")
+        async with house.http.post(house.base_url + EDITS, data=form, headers=bearer(house)) as refused:
+            assert (refused.status, (await refused.json())["error"]["param"]) == (400, field)
+    await charged(house, 166_700_000)
+
+
+def bearer(house: House) -> dict[str, str]:
+    return {"authorization": f"Bearer {house.secret}"}

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from rabbitgw.billing.usage import Made, Usage
-from rabbitgw.proxy.meter.numbers import Object, count, items, obj, openai_usage, states_usage, text
+from rabbitgw.proxy.meter.numbers import Object, count, items, milli, obj, openai_usage, states_usage, text
 from rabbitgw.proxy.meter.reading import Kind, Reader
 
 
@@ -90,6 +90,10 @@ class OpenAIImages(Reader):
         )
 
 
+class OpenAIImageEdits(OpenAIImages):
+    dialect: ClassVar[str] = "openai-image-edits"
+
+
 class _Audio(Reader):
     """What transcriptions and speech share: a closing `*.done` event with usage."""
 
@@ -128,8 +132,20 @@ class _Audio(Reader):
 class OpenAITranscriptions(_Audio):
     dialect: ClassVar[str] = "openai-transcriptions"
 
+    def take_body(self, document: Any) -> None:
+        """`duration` beside the words is what models state that know no usage (verbose_json)."""
+        super().take_body(document)
+        duration = obj(document).get("duration")
+        if milli(duration):
+            self._stated = {"seconds": duration, **(self._stated or {})}
+            self.output_stated = True
+
     def output_text(self, document: Any) -> str:
         return text(obj(document).get("delta")) or text(obj(document).get("text"))
+
+
+class OpenAITranslations(OpenAITranscriptions):
+    dialect: ClassVar[str] = "openai-translations"
 
 
 class OpenAISpeech(_Audio):
