@@ -40,6 +40,8 @@ from rabbitgw.proxy.quote import Quote
 from rabbitgw.proxy.relay import Client, Headers, Outcome, Relay
 from rabbitgw.proxy.slices import Slices
 from rabbitgw.proxy.upstream import Exchange
+from rabbitgw.proxy.upstream_cost import HEADER as COST_HEADER
+from rabbitgw.proxy.upstream_cost import stated_cost_nanos
 from rabbitgw.proxy.upstream_head import field_lines
 from rabbitgw.proxy.upstream_refusal import refusal
 from rabbitgw.proxy.verdict import CLIENT_LEFT, Verdict, judge, judge_now
@@ -49,6 +51,7 @@ UPSTREAM_END_WAIT_S: Final = 5.0  # after the terminal frame: a body that does n
 HEADERS_KEPT: Final = frozenset(
     {b"content-type", b"openai-processing-ms", b"openai-version", b"content-language"}
 )
+HEADERS_READ: Final = HEADERS_KEPT | {b"content-length", COST_HEADER}
 STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
@@ -72,6 +75,7 @@ class Run:
     slices: Slices | None = None
     verdict: Verdict | None = None
     failure: RabbitError | None = None
+    stated_cost: Any = None  # what upstream says the call cost it
 
     def __init__(
         self,
@@ -198,11 +202,15 @@ class Run:
         kind, length = b"", None
         for field in headers:
             name = field[0]
+            if name not in HEADERS_READ:
+                continue  # LiteLLM sends thirty
             if name in HEADERS_KEPT:
                 kept.append(field)
                 if not kind and name == b"content-type":
                     kind = field[1].lower()
-            elif name == b"content-length" and length is None:
+            elif name == COST_HEADER:
+                self.stated_cost = field[1]
+            elif length is None:
                 length = int(field[1])
         if self.call.wanted is not None:
             sellable, streamed = read_as(self.call, relay, kind)
@@ -296,6 +304,9 @@ class Run:
         usage = verdict.usage if verdict is not None else None
         bill = charge(self.price, usage, self.forwarder.prices.book) if usage is not None else None
         quote, hold = self.quote, self.hold
+        stated_cost = self.stated_cost
+        if stated_cost is None and relay is not None:
+            stated_cost = relay.reader.stated_cost
         payload = events.payload(
             self.facts,
             usage,
@@ -306,6 +317,7 @@ class Run:
             excess_nanos=quote.excess_nanos(self.call, hold, bill.cost_nanos) if bill is not None else 0,
             upstream_model=relay.reader.model if relay is not None else None,
             error_code=code,
+            upstream_cost_nanos=None if stated_cost is None else stated_cost_nanos(stated_cost),
         )
         if verdict is None or bill is None:
             return _End("released", 0, payload, code, None)

@@ -120,6 +120,12 @@ class Reader:
 
     # What each dialect says
 
+    @property
+    def stated_object(self) -> Object | None:
+        """The usage as it was stated, of a dialect that keeps it whole."""
+        stated: Object | None = getattr(self, "_stated", None)
+        return stated
+
     def take_event(self, name: bytes, document: Object) -> Kind:
         """Take a parsed event."""
         del name
