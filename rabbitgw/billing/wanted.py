@@ -24,7 +24,7 @@ from rabbitgw.billing.pieces import (
     image_rate,
     usual_kind,
 )
-from rabbitgw.billing.prices import MILLI, Price, charge, unpriced_parts
+from rabbitgw.billing.prices import MILLI, Price, charge
 from rabbitgw.billing.usage import ESTIMATED, REQUEST, Made, Pieces, Usage
 from rabbitgw.money import ceil_div
 
@@ -42,8 +42,7 @@ SPOKEN_TOKENS_PER_S: Final = 4
 class Wanted:
     """size, quality: as asked for, empty where they were not. audio_ms_max: of sound that is read or made, at most;
     audio_ms: as far as can be told; audio_bytes: of sound of which nothing can be told but by them (`heard_at`).
-    text_bytes: of the prompt, or of what is to be spoken. parts: what else needs a price (names of
-    prices.unpriced_parts)."""
+    text_bytes: of the prompt, or of what is to be spoken. parts: what may be unsold (`Price.unsold`)."""
 
     images: int = 0
     size: str = ""
@@ -68,7 +67,7 @@ def heard_at(wanted: Wanted, bytes_per_s: int) -> Wanted:
 
 def unpriced(price: Price, wanted: Wanted) -> tuple[str, ...]:
     """What of it has no price; empty when it can be sold."""
-    missing = unpriced_parts(price, wanted.parts)
+    missing = tuple(part for part in wanted.parts if part in price.unsold)
     if missing or _sells_tokens(price) or _sells_pieces(price, wanted):
         return missing
     if wanted.images:
