@@ -58,7 +58,7 @@ class BookedLine(View):
     model: str | None = Field(description="as it was asked for and priced")
     dialect: str | None
     status: Literal["settled", "partial", "released", "expired"]
-    usage_source: str | None = Field(description="`provider`, `estimated` or `partial`")
+    usage_source: str | None = Field(description="`provider`, `request`, `estimated` or `partial`")
     input_tokens: int
     cached_input_tokens: int
     cache_write_tokens: int

@@ -175,6 +175,7 @@ class Run:
         forwarded = field_lines(ask.forwarded) if ask.forwarded else b""
         if call.form is not None:
             forwarded += form_type(ask.request_id)
+            call.form = None  # a file is large, and is in the body now
         head = b"%b%bx-litellm-call-id: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
             self.forwarder.heads[ask.dialect.path, call.stream],
             forwarded,

@@ -12,11 +12,13 @@ Source: openai-python types/{images_response,image_gen_completed_event}.py, type
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from rabbitgw.billing.usage import Made, Usage
 from rabbitgw.proxy.meter.numbers import Object, count, items, milli, obj, openai_usage, states_usage, text
 from rabbitgw.proxy.meter.reading import Kind, Reader
+
+WORD_CHARS_MAX: Final = 32  # of a size or quality; what is longer is none
 
 
 class OpenAIImages(Reader):
@@ -55,7 +57,8 @@ class OpenAIImages(Reader):
         self.delivered_any = self.images > 0
         if self.images:
             said = obj(document)
-            self.made = Made(self.images, text(said.get("size")).lower(), text(said.get("quality")).lower())
+            size, quality = (text(said.get(name)).lower()[:WORD_CHARS_MAX] for name in ("size", "quality"))
+            self.made = Made(self.images, size, quality)
         self._take_usage(obj(document).get("usage"))
         self._take_svg(obj(obj(document).get("svg_usage")))
 
