@@ -235,6 +235,13 @@ def _add_prices(commands: Any) -> None:
     )
     setting.add_argument("pattern", help="a model's name, or a pattern like gpt-4o*")
     _add_rates(setting)
+    setting.add_argument(
+        "--per",
+        metavar="PIECE=UNITS",
+        action="append",
+        default=[],
+        help="a price by the piece: images, images:<size>:<quality>, characters, seconds, minutes, requests, ...",
+    )
     setting.add_argument("--base-unit", metavar="UNITS", help="one price for input and output")
     setting.add_argument("--base", metavar="PATTERN", help="start from the price of another pattern")
     setting.add_argument("--input-multiplier", default="1", metavar="X")

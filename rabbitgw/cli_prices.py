@@ -12,7 +12,7 @@ from rabbitgw.billing.prices import Price
 from rabbitgw.billing.rates import BASE_TIER, KINDS
 from rabbitgw.cli_output import money, note, print_json, print_table
 from rabbitgw.cli_stores import books_only, command_settings
-from rabbitgw.errors import NotFound
+from rabbitgw.errors import NotFound, RequestInvalid
 
 Options = argparse.Namespace
 REFUSED_SHOWN = 10
@@ -70,6 +70,7 @@ async def prices_list(options: Options) -> int:
             "output",
             "cached input",
             "cache write",
+            "by the piece",
             "origin",
         )
         print_table(columns, [_row(price) for price in found])
@@ -95,6 +96,7 @@ async def prices_set(options: Options) -> int:
                 base=base,
                 input_multiplier=options.input_multiplier,
                 output_multiplier=options.output_multiplier,
+                units=_pieces(options.per),
                 max_output_tokens=options.max_output_tokens,
             ),
         )
@@ -105,8 +107,23 @@ async def prices_set(options: Options) -> int:
     return 0
 
 
+def _pieces(given: list[str]) -> dict[str, str]:
+    """Raises: RequestInvalid."""
+    pieces = {}
+    for text in given:
+        name, mark, amount = text.rpartition("=")
+        if not mark or not name:
+            raise RequestInvalid(f"--per: {text!r} is not like images=0.04", field="per")
+        pieces[name] = amount
+    return pieces
+
+
 def _row(price: Price) -> tuple[object, ...]:
     sheet = price.table.sheets.get((BASE_TIER, 0), {})
     kinds = ("input", "output", "cached_input", "cache_write")
     origin = price.origin if price.sold else "not sold"
-    return (price.version, price.pattern, price.currency, *(money(sheet.get(kind)) for kind in kinds), origin)
+    pieces = ", ".join(
+        f"{name} {money(each)}" for name, each in fields_of(price).get("unit_nanos", {}).items()
+    )
+    rates = (money(sheet.get(kind)) for kind in kinds)
+    return (price.version, price.pattern, price.currency, *rates, pieces, origin)

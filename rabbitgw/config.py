@@ -109,6 +109,13 @@ class Settings(BaseSettings):
         ge=100,
         le=2000,
     )
+    audio_bytes_per_s: int = setting(
+        750,
+        "RABBITGW_AUDIO_BYTES_PER_S",
+        help="bytes that a second of sound has at least, where a file does not say how long it is",
+        ge=50,
+        le=1_000_000,
+    )
     hidden_tokens_per_s: int = setting(
         100,
         "RABBITGW_HIDDEN_TOKENS_PER_S",

@@ -25,7 +25,7 @@ from rabbitgw.billing.price_text import price_from_text
 from rabbitgw.config import Settings
 from rabbitgw.dev.demo_upstream import start_demo_upstream
 from rabbitgw.dev.run import DEMO_PRICES, sdk_variables
-from rabbitgw.proxy.dialects import DIALECTS
+from rabbitgw.proxy.dialects import ALL_DIALECTS
 from rabbitgw.proxy.front_paths import place_of
 from rabbitgw.tally import METRICS
 from tests.books import assert_books_balance
@@ -149,7 +149,7 @@ def _says(text: str, command: str) -> bool:
 def test_every_route_stands_in_the_reference_and_no_other() -> None:
     nothing = cast(Any, argparse.Namespace(pg=None, link=None, scripts=None, keyring=None, settings=None))
     ours = {f"{route.method} {re.sub(r':[^}]+}', '}', route.path)}" for route in side_routes(nothing)}
-    calls = {dialect.path for dialect in DIALECTS}
+    calls = {dialect.path for dialect in ALL_DIALECTS}
     for path in (*calls, "/v1/models", "/v1/models/gpt-4o", "/v1/files", "/v1/", "/v1/adminx"):
         assert place_of(path.encode()).kind != "side", path
     for route in side_routes(nothing):

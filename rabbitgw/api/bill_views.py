@@ -58,7 +58,7 @@ class BookedLine(View):
     model: str | None = Field(description="as it was priced")
     dialect: str | None
     status: Literal["settled", "partial", "released", "expired"]
-    usage_source: str | None = Field(description="`provider`, `estimated` or `partial`")
+    usage_source: str | None = Field(description="`provider`, `request`, `estimated` or `partial`")
     input_tokens: int
     cached_input_tokens: int
     cache_write_tokens: int
@@ -96,6 +96,16 @@ class BookedLine(View):
     model_asked: str = Field(
         default="", description="the model asked for, where a plan had `model` serve instead"
     )
+    images: int = Field(default=0, description="made; only if it was to make any")
+    image_kind: str = Field(
+        default="", description="size and quality that they were charged by", examples=["1024x1792:hd"]
+    )
+    audio_ms: int = Field(
+        default=0, description="sound heard or made, milliseconds; only where it is stated or charged"
+    )
+    characters: int = Field(default=0, description="of the text that was to be spoken; only of speech")
+    image_input_tokens: int = Field(default=0, description="of the input; only if there are any")
+    image_output_tokens: int = Field(default=0, description="of the output; only if there are any")
 
 
 class CorrectedLine(BookedLine):

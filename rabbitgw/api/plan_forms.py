@@ -118,7 +118,7 @@ class PriceRuleForm(Form):
     plan_id: Id
     model_pattern: ModelPattern = Field(description="a model's name, or a pattern like gpt-4o*")
     unit: Annotated[StrictStr, told(enum=list(UNITS))] = Field(
-        description="`token` (base_price is per million) or `request`"
+        description="`token` (base_price is per million), `request`, `minute` of sound, or `image`"
     )
     base_price: Decimal
     input_multiplier: Decimal = "1"

@@ -71,8 +71,9 @@ class Terms(Rates):
     tiers: Tiers = Field(default_factory=dict, description="by the tier's name in lower case")
     unit_nanos: dict[str, PerPiece] = Field(
         default_factory=dict,
-        description="prices by the piece",
-        examples=[{"web_search_requests": 10_000_000}],
+        description="prices by the piece: `images`, `images:<size>:<quality>`, `characters`, `seconds` or `minutes` of "
+        "sound, `requests`, uses of the provider's tools",
+        examples=[{"web_search_requests": 10_000_000}, {"images:1024x1792:hd": 120_000_000}],
     )
     max_input_tokens: Count | None = None
     max_output_tokens: Count | None = None

@@ -14,6 +14,7 @@ from rabbitgw.billing.report_sums import GROUPS
 from rabbitgw.billing.windows import ZONE_DEFAULT
 
 ZONE_CHARS_MAX: Final = 64
+MARGIN_GROUPS: Final = ("day", "model", "key")
 OVERDRAFT_ROWS: Final = 100  # if it is not said
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -104,6 +105,25 @@ class SumsQuery(DaysQuery):
     group_by: QueryGroups | None = Field(
         default=None, description=f"some of {', '.join(GROUPS)}, with commas between"
     )
+
+
+def _margin_groups(value: Any) -> tuple[str, ...]:
+    names = _groups(value)
+    for name in names:
+        if name not in MARGIN_GROUPS:
+            raise ValueError(f"{name!r} is none of {', '.join(MARGIN_GROUPS)}")
+    return names
+
+
+class MarginQuery(DaysQuery):
+    group_by: (
+        Annotated[
+            tuple[str, ...],
+            BeforeValidator(_margin_groups),
+            WithJsonSchema({"type": "string", "examples": ["model", "day,key"]}),
+        ]
+        | None
+    ) = Field(default=None, description=f"some of {', '.join(MARGIN_GROUPS)}, with commas between")
 
 
 class PeriodQuery(DaysQuery):

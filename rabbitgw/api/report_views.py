@@ -11,6 +11,10 @@ from rabbitgw.api.views import Nanos, Time, View
 from rabbitgw.billing.report_sums import COUNTS
 
 SUM_COLUMNS: Final = ("currency", *COUNTS, "cost_nanos", "cost")
+MARGIN_COLUMNS: Final = (
+    "currency", "calls", "calls_without_cost", "revenue_nanos", "costed_revenue_nanos", "upstream_cost_nanos",
+    "margin_nanos", "margin", "margin_ratio",
+)  # fmt: skip
 PERIOD_COLUMNS: Final = ("span", "from", "to", *SUM_COLUMNS)
 
 
@@ -28,6 +32,9 @@ class Totals(View):
     reasoning_tokens: int
     audio_input_tokens: int
     audio_output_tokens: int
+    images: int = Field(description="made")
+    audio_ms: int = Field(description="of sound, where it is stated or charged; milliseconds")
+    characters: int = Field(description="of text that was spoken")
     cost_nanos: Nanos = Field(description="9223372036854775807 stands for more; `cost` says it")
     cost: str = Field(description="the same in units of the currency", examples=["12.345678900"])
 
@@ -66,6 +73,41 @@ class SumsReport(OfWhom, SpanOfDays):
     # As they were made: to make a thousand rows anew would hold up every stream of this process.
     rows: SerializeAsAny[list[Group]]
     totals: SerializeAsAny[list[Totals]] = Field(description="one per currency; each call is counted once")
+
+
+class Margin(View):
+    """What calls of one currency were charged, beside what upstream says they cost it."""
+
+    currency: str
+    calls: int = Field(description="settled, partial or expired")
+    calls_without_cost: int = Field(
+        description="of these, those of which upstream did not say what they cost"
+    )
+    revenue_nanos: Nanos = Field(description="what all of them were charged")
+    costed_revenue_nanos: Nanos = Field(description="what those with a known cost were charged")
+    upstream_cost_nanos: Nanos = Field(description="what those cost, in 10^-9 US dollars")
+    margin_nanos: Nanos | None = Field(
+        description="costed revenue less upstream's cost; null in another currency than US dollars"
+    )
+    margin: str | None = Field(description="the same in units", examples=["0.012345678"])
+    margin_ratio: str | None = Field(
+        description="the margin by the costed revenue; null where that is nothing", examples=["0.2500"]
+    )
+
+
+class MarginGroup(Margin):
+    """What it is grouped by is in it; null: the calls had none."""
+
+    day: str = Field(default="", description="a date of the report's time zone", examples=["2027-01-31"])
+    model: str | None = None
+    key_id: int | None = None
+
+
+class MarginReport(OfWhom, SpanOfDays):
+    timezone: str
+    group_by: list[str]
+    rows: SerializeAsAny[list[MarginGroup]]
+    totals: SerializeAsAny[list[Margin]] = Field(description="one per currency")
 
 
 class PeriodTotals(SpanOfDays):

@@ -14,7 +14,9 @@ from aiohttp import web
 from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Nothing
 from rabbitgw.api.report_forms import (
+    MARGIN_GROUPS,
     DaysQuery,
+    MarginQuery,
     OverdraftQuery,
     PeriodQuery,
     ReportQuery,
@@ -22,11 +24,13 @@ from rabbitgw.api.report_forms import (
     SumsQuery,
 )
 from rabbitgw.api.report_views import (
+    MARGIN_COLUMNS,
     PERIOD_COLUMNS,
     SUM_COLUMNS,
     BudgetReport,
     BudgetView,
     Change,
+    MarginReport,
     OverdraftReport,
     OverdraftView,
     PeriodReport,
@@ -37,6 +41,7 @@ from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.usage_csv import MEDIA, Lines, send_csv
 from rabbitgw.api.usage_list import prefers_csv
 from rabbitgw.billing.report_budget import budgets
+from rabbitgw.billing.report_margin import margin_rows, margin_totals
 from rabbitgw.billing.report_overdraft import overdrafts
 from rabbitgw.billing.report_spans import (
     MONTH,
@@ -55,6 +60,7 @@ from rabbitgw.billing.report_sums import (
     ReportSums,
     Row,
     Sums,
+    too_many,
     total_of,
     with_empty_days,
 )
@@ -109,6 +115,10 @@ class ReportRoutes:
             Route(
                 "GET", f"{path}/overdraft", self.overdraft_report, "Wallets that are or were below zero", either,
                 OverdraftReport, query=OverdraftQuery, **how,
+            ),
+            Route(
+                "GET", f"{path}/margin", self.margin_report, "What calls were charged, beside what upstream says they "
+                "cost it", Auth.ADMIN, MarginReport, query=MarginQuery, **how,
             ),
         ]  # fmt: skip
 
@@ -170,6 +180,31 @@ class ReportRoutes:
             return await self._csv(asked, lines, list(OverdraftView.model_fields), "overdraft")
         last = found[-1] if len(found) == query.limit else None
         return OverdraftReport(wallets=wallets, next=f"{last.account_id}:{last.currency}" if last else None)
+
+    async def margin_report(self, asked: Asked[Nothing, MarginQuery]) -> MarginReport | Answer:
+        query = asked.query
+        groups = frozenset(query.group_by or ())
+        days = _days(query)
+        subject = await self._subject(asked, query)
+        found = await self._sums.margins(subject, days.bounds() if DAY in groups else days.ends(), groups)
+        named = {"day": "span", "model": "model", "key": "key_id"}
+        rows = margin_rows(found, [named[group] for group in MARGIN_GROUPS if group in groups])
+        if DAY in groups:
+            names = [day.isoformat() for day in days.dates()]
+            rows = [{"day": names[row["span"] - 1], **_without_span(row)} for row in rows]
+        if _as_csv(asked):
+            dimensions = [_DIMENSIONS[group] for group in MARGIN_GROUPS if group in groups]
+            return await self._csv(asked, rows, [*dimensions, *MARGIN_COLUMNS], "margin")
+        if len(rows) > JSON_ROWS_MAX:
+            raise too_many(JSON_ROWS_MAX)
+        return MarginReport.model_construct(
+            **_of_whom(subject),
+            **_span(days),
+            timezone=query.timezone,
+            group_by=[group for group in MARGIN_GROUPS if group in groups],
+            rows=rows,
+            totals=margin_totals(found),
+        )
 
     async def _grouped(
         self, asked: Asked[Nothing, SumsQuery], groups: frozenset[str], name: str

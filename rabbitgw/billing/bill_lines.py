@@ -24,6 +24,8 @@ from rabbitgw.scripts import Scripts
 from rabbitgw.stores import Pool, connection
 
 ID_CHARS_MAX = 128  # a longer X-Request-ID is not taken, so none is stored
+# Of calls for images and sound, and of such as had images in their prompt.
+PIECES_SHOWN = ("images", "image_kind", "audio_ms", "characters", "image_input_tokens", "image_output_tokens")
 BOOKING_POLL_S = 0.05
 BOOKING_POLLS_MAX = 40  # two seconds: events are booked within one while the consumer runs
 
@@ -150,8 +152,9 @@ def booked_line(row: asyncpg.Record) -> dict[str, Any]:
     ):
         if row[name] is not None:
             line[name] = row[name]
-    if row["included_nanos"]:
-        line["included_nanos"] = row["included_nanos"]
+    for name in ("included_nanos", *PIECES_SHOWN):
+        if row[name]:
+            line[name] = row[name]
     for name in ("tools", "per_model"):
         if row[name] is not None:
             line[name] = orjson.loads(row[name])

@@ -10,6 +10,8 @@ Money is not in here but for what the script itself writes beside it (charge, wi
     at attempts       t0 admitted ms          t1 first byte ms      t2 finished ms
     of overflow policy of a plan by which it went beyond a limit      ma model as asked for, where a plan degraded it
     us usage source   in/ci/cw/cw1h/out/rt/ai/ao  token counts      tier service tier served
+    im images         ik their kind           ms of sound           ch characters to speak
+    ii/io tokens of images in and out         uc what upstream says it cost, nanos of US dollars
     um model upstream named                   e error code          tools            provider-side tool counts
 """
 
@@ -19,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from rabbitgw.billing.usage import Usage
+from rabbitgw.billing.usage import Pieces, Usage
 
 
 def ticket(
@@ -65,6 +67,7 @@ def payload(
     excess_nanos: int = 0,
     upstream_model: str | None = None,
     error_code: str | None = None,
+    upstream_cost_nanos: int | None = None,
 ) -> bytes:
     """The facts at the end of a call, with its usage if there is any."""
     if usage is None:
@@ -86,6 +89,10 @@ def payload(
             "ai": usage.audio_input_tokens,
             "ao": usage.audio_output_tokens,
         }
+        if usage.pieces is not None or usage.seconds_milli:
+            event |= _pieces(usage)
+        if usage.image_input_tokens or usage.image_output_tokens:
+            event["ii"], event["io"] = usage.image_input_tokens, usage.image_output_tokens
         if usage.service_tier is not None:
             event["tier"] = usage.service_tier
         if usage.server_tools:
@@ -103,4 +110,17 @@ def payload(
         event["um"] = upstream_model
     if error_code is not None:
         event["e"] = error_code
+    if upstream_cost_nanos is not None:
+        event["uc"] = upstream_cost_nanos
     return orjson.dumps(event)
+
+
+def _pieces(usage: Usage) -> dict[str, Any]:
+    pieces = usage.pieces or Pieces()
+    said = {
+        "im": pieces.images,
+        "ik": pieces.image_kind,
+        "ms": usage.seconds_milli,
+        "ch": pieces.characters,
+    }
+    return {name: value for name, value in said.items() if value}

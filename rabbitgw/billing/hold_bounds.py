@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from rabbitgw.billing.prices import MILLI, REQUESTS, Price, served_rates, unpriced_parts
+from rabbitgw.billing.pieces import REQUESTS
+from rabbitgw.billing.prices import MILLI, Price, served_rates, unpriced_parts
 from rabbitgw.billing.rates import BASE_TIER
 from rabbitgw.money import TOKENS_PER_MTOK, ceil_div
 

@@ -5,7 +5,7 @@ A hold bounds what happens before the next one, so only what holds do not see ca
   hidden        reasoning that was never shown, beyond what its assumed rate had held
   last_money    the one call per wallet that goes on a plain estimate of its input
   dense_input   input that counted as more tokens than its bytes were held for
-  dense_output  streams whose output counted as more tokens than was held for, what each cost beyond its hold
+  dense_output  streams, images and sound that came to more than was held for, what each cost beyond its hold
   tools         calls in which the provider ran tools of its own, in whole: how often it does is not ours to limit
   estimated     calls that were not streamed and stated no usage, in whole
   late          charges that came after their hold had expired with its worker's lease

@@ -2,7 +2,7 @@
 
 Owns the way from a rule (a base price, multipliers, a minimum) to a version of a price that only calls on the plan are
 charged by. A rule that ends is two versions: the price, and its end. Nothing that was is priced again.
-Units: base_price is decimal text in the plan's currency, per million tokens or per request.
+Units: base_price is decimal text in the plan's currency, per million tokens, per request, minute or image.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Final
 
 from rabbitgw import statements
 from rabbitgw.billing.model_patterns import checked_pattern
+from rabbitgw.billing.pieces import IMAGES, MINUTES, REQUESTS
 from rabbitgw.billing.plans import locked
 from rabbitgw.billing.price_book import append, history_of_plan
-from rabbitgw.billing.prices import REQUESTS, Price
+from rabbitgw.billing.prices import Price
 from rabbitgw.billing.rates import BASE_TIER, RateTable
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import NotFound, RequestInvalid
@@ -26,7 +27,10 @@ from rabbitgw.stores import Pool, connection, transaction
 
 BY_TOKEN: Final = "token"  # noqa: S105 - the unit of a price
 BY_REQUEST: Final = "request"
-UNITS: Final = (BY_TOKEN, BY_REQUEST)
+BY_MINUTE: Final = "minute"
+BY_IMAGE: Final = "image"
+UNITS: Final = (BY_TOKEN, BY_REQUEST, BY_MINUTE, BY_IMAGE)
+_PIECES: Final = {BY_REQUEST: REQUESTS, BY_MINUTE: MINUTES, BY_IMAGE: IMAGES}
 MULTIPLIER_MAX: Final = 1000
 DECIMAL: Final = r"[0-9]{1,12}(\.[0-9]{1,18})?"
 SHOWN_CHARS_MAX: Final = 40
@@ -108,11 +112,12 @@ def price_of(rule: PriceRule) -> Price:
         "output": _multiplier(rule.output_multiplier, "output_multiplier"),
     }
     units = {}
-    if rule.unit == BY_REQUEST:
+    if rule.unit in _PIECES:
         if set(sides.values()) != {1}:
             raise RequestInvalid("input_multiplier, output_multiplier: only of tokens", field="unit")
-        units[REQUESTS] = _nanos(base) * TOKENS_PER_MTOK
-        rates = dict.fromkeys(sides, 0)
+        units[_PIECES[rule.unit]] = _nanos(base) * TOKENS_PER_MTOK
+        # By the request tokens cost nothing more; by the minute or image they have no price, so that those are charged.
+        rates = dict.fromkeys(sides, 0) if rule.unit == BY_REQUEST else {}
     else:
         rates = {kind: _nanos(base * factor) for kind, factor in sides.items()}
     return Price(

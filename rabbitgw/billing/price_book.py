@@ -17,6 +17,7 @@ from typing import Any, Final
 from rabbitgw import statements, telemetry
 from rabbitgw.billing.feed import POLL_S, Feed
 from rabbitgw.billing.key_record import KeyRecord
+from rabbitgw.billing.pieces import without_overridden
 from rabbitgw.billing.price_terms import price_from_terms, terms_json
 from rabbitgw.billing.prices import Price, PriceBook
 from rabbitgw.stores import Pool, PoolConnection, connection
@@ -174,7 +175,7 @@ def completed(price: Price, listed: Price | None) -> Price:
         return price
     return replace(
         price,
-        units={**listed.units, **price.units},
+        units={**without_overridden(listed.units, price.units), **price.units},
         max_input_tokens=listed.max_input_tokens,
         max_output_tokens=listed.max_output_tokens,
         image_tokens_max=listed.image_tokens_max,

@@ -16,6 +16,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from rabbitgw.billing.model_patterns import checked_pattern
+from rabbitgw.billing.pieces import CHARACTERS, IMAGES, REQUESTS, SECONDS
 from rabbitgw.billing.price_map_fields import (
     FREE_MODES,
     FREE_TOOLS,
@@ -34,8 +35,9 @@ from rabbitgw.billing.price_map_fields import (
     sheet_of,
     unsold_part,
 )
+from rabbitgw.billing.price_sizes import SIZES, with_sizes
 from rabbitgw.billing.price_terms import MutableSheets, checked_currency
-from rabbitgw.billing.prices import REQUESTS, SECONDS, Price
+from rabbitgw.billing.prices import Price
 from rabbitgw.billing.rates import BASE_TIER, SPEED, RateTable
 from rabbitgw.errors import RequestInvalid
 from rabbitgw.money import ceil_div
@@ -83,7 +85,7 @@ def import_litellm_map(
     prices: list[Price] = []
     refused: dict[str, str] = {}
     notes: dict[str, tuple[str, ...]] = {}
-    for name, entry in price_map.items():
+    for name, entry in with_sizes(price_map).items():
         if name in NOT_MODELS:
             continue
         try:
@@ -202,7 +204,12 @@ class _Entry:
         ]
         if self._mode in IMAGE_MODES:
             if given is not None or made:
-                self._units["images"] = (given or 0) + max(made, default=0)
+                self._units[IMAGES] = (given or 0) + max(made, default=0)
+            sizes = self._entry.get(SIZES)
+            if isinstance(sizes, Mapping) and not self._makes_by_token():
+                self._units |= {
+                    f"{IMAGES}:{kind}": rate_of(price, kind) or 0 for kind, price in sizes.items()
+                }
         else:
             if given:
                 self._unsold.add("image_input")
@@ -210,7 +217,11 @@ class _Entry:
                 self._unsold.add("image_output")
         characters = rate_of(self._entry.get("input_cost_per_character"), "input_cost_per_character")
         if self._mode == "audio_speech" and characters is not None:
-            self._units["characters"] = characters
+            self._units[CHARACTERS] = characters
+
+    def _makes_by_token(self) -> bool:
+        """What it states is charged; its prices by size, which are the same money, are for who does not see tokens."""
+        return any(self._sheets[BASE_TIER, 0].get(kind) for kind in ("output", "image_output"))
 
     def _read_size_tiers(self) -> None:
         """`tiered_pricing`: the whole call at the rates of its prompt's range; what a range leaves out is
@@ -309,14 +320,15 @@ class _Entry:
         """Refuse what would be sold for nothing, in whole or on one side."""
         base = self._sheets[BASE_TIER, 0]
         rates = [rate for sheet in self._sheets.values() for rate in sheet.values()]
-        pieces = {SECONDS, REQUESTS, "images", "characters"} & self._units.keys()
+        pieces = {SECONDS, REQUESTS, IMAGES, CHARACTERS} & self._units.keys()
+        pieces |= {unit for unit in self._units if unit.startswith(f"{IMAGES}:")}
         if not base and not pieces:
             raise Refused("no price")
         if self._mode in TEXT_MODES and not {"input", "output"} <= base.keys():
             raise Refused("no price for input" if "output" in base else "no price for output or input")
         if self._mode in ("embedding", "moderation") and "input" not in base:
             raise Refused("no price for input")
-        if self._mode in IMAGE_MODES and "images" not in pieces and not base.get("output"):
+        if self._mode in IMAGE_MODES and not pieces and not base.get("output"):
             raise Refused("no price for the images it makes")
         if self._mode.startswith("audio") and not pieces and not base.get("input"):
             raise Refused("no price for what it reads")

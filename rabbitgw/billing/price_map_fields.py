@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
 from typing import Any, Final
 
-from rabbitgw.billing.prices import REQUESTS, SECONDS
+from rabbitgw.billing.pieces import REQUESTS, SECONDS
 from rabbitgw.billing.rates import BASE_TIER
 from rabbitgw.money import AMOUNT_NANOS_MAX, ceil_div
 

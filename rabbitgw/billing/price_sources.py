@@ -20,6 +20,7 @@ import aiohttp
 from rabbitgw.billing.price_book import Appended, append_prices, load_book
 from rabbitgw.billing.price_import import GLOBAL_REGION, ImportResult, import_litellm_map, parse_map
 from rabbitgw.billing.price_map_fields import looks_like_price
+from rabbitgw.billing.price_sizes import with_sizes
 from rabbitgw.errors import RequestInvalid, UpstreamError
 from rabbitgw.stores import Pool
 
@@ -121,7 +122,8 @@ async def _read_proxy(base_url: str, api_key: str) -> dict[str, Any]:
         deployments = (await _get(session, base_url + DEPLOYMENTS_PATH)).get("data")
     if not isinstance(deployments, list):
         raise UpstreamError(f"{DEPLOYMENTS_PATH} of the LiteLLM proxy answered without `data`")
-    return {**catalogue, **proxy_names(catalogue, deployments)}
+    models = with_sizes(catalogue)
+    return {**models, **proxy_names(models, deployments)}
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
@@ -162,8 +164,9 @@ def _deployment_entry(catalogue: Mapping[str, Any], deployment: Mapping[str, Any
     for part in (info, params):
         if isinstance(part, Mapping):
             stated |= {name: value for name, value in part.items() if value is not None}
-    behind = (stated.get("key"), stated.get("base_model"), stated.get("model"))
-    found = next((catalogue[name] for name in behind if isinstance(name, str) and name in catalogue), None)
+    behind = [name for part in ("key", "base_model", "model") if isinstance(name := stated.get(part), str)]
+    behind += [name.removeprefix("openai/") for name in behind]  # whose models the map names without it
+    found = next((catalogue[name] for name in behind if name in catalogue), None)
     listed = dict(found) if isinstance(found, Mapping) else {}
     entry = dict(listed)
     for name, value in stated.items():

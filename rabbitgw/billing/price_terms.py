@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from rabbitgw.billing.model_patterns import checked_pattern
+from rabbitgw.billing.pieces import checked_units
 from rabbitgw.billing.prices import Price
 from rabbitgw.billing.rates import BASE_TIER, KINDS, RateTable
 from rabbitgw.errors import RequestInvalid
@@ -111,7 +112,8 @@ def price_from_fields(fields: Mapping[str, Any]) -> Price:
     """A price from the admin API's JSON object.
 
     `pattern`; `<kind>_nanos_per_mtok` for the kinds of `rates.KINDS`; `currency` (USD); `above`: list of
-    {"tokens", rates}; `tiers`: {name: {rates, "above"?}}; `unit_nanos`: {"web_search_requests": nanos each};
+    {"tokens", rates}; `tiers`: {name: {rates, "above"?}}; `unit_nanos`: {"web_search_requests": nanos each}, the pieces
+    of pieces.py among them;
     the limits of LIMITS, `mode`, `reasons`, `sold`, `effective_from_ms`.
     Raises: RequestInvalid naming the field; a field that is not known is refused, never ignored.
     """
@@ -136,6 +138,7 @@ def price_from_fields(fields: Mapping[str, Any]) -> Price:
         name: _integer(each, f"unit_nanos.{name}", AMOUNT_NANOS_MAX // UNITS_PER_RATE) * UNITS_PER_RATE
         for name, each in unit_nanos.items()
     }
+    checked_units(units, "unit_nanos")
     sold = _boolean(fields.get("sold", True), "sold")
     reasons = _boolean(
         fields.get("reasons", any("reasoning" in sheet for sheet in sheets.values())), "reasons"

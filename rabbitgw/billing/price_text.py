@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Final
 
 from rabbitgw.billing.model_patterns import checked_pattern
+from rabbitgw.billing.pieces import checked_units, without_overridden
 from rabbitgw.billing.price_terms import (
     UNITS_PER_RATE,
     MutableSheets,
@@ -40,7 +41,7 @@ def price_from_text(
 ) -> Price:
     """A price from decimal text, as `prices set` takes it.
 
-    `rates` is by kind ({"input": "2.50", "output": "10"}), `units` by piece ({"images": "0.04"}).
+    `rates` is by kind ({"input": "2.50", "output": "10"}), `units` by piece ({"images": "0.04"}; names: pieces.py).
     `base_unit` is one price for both directions; `base` is a price to start from, all its tiers and sizes.
     The multipliers apply to all of it: input's also to what is sold by the piece.
     Units:  units of the currency per million tokens, or per piece.
@@ -57,6 +58,7 @@ def price_from_text(
         name: _amount(text, name, AMOUNT_NANOS_MAX // UNITS_PER_RATE) * UNITS_PER_RATE
         for name, text in (units or {}).items()
     }
+    checked_units(pieces, "per")
     sheets: MutableSheets = {key: dict(sheet) for key, sheet in base.table.sheets.items()} if base else {}
     sheets.setdefault((BASE_TIER, 0), {}).update(own)
     factors = dict.fromkeys(INPUT_KINDS, _multiplier(input_multiplier, "input_multiplier"))
@@ -64,7 +66,7 @@ def price_from_text(
     for sheet in sheets.values():
         for kind, rate in sheet.items():
             sheet[kind] = _scaled(rate, factors[kind], kind)
-    sold_by_piece = {**(base.units if base else {}), **pieces}
+    sold_by_piece = {**without_overridden(base.units if base else {}, pieces), **pieces}
     return checked_price(
         Price(
             pattern=checked_pattern(pattern),

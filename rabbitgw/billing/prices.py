@@ -14,17 +14,15 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from rabbitgw.billing.pieces import MS_PER_MINUTE, REQUESTS, pieces_numerator
 from rabbitgw.billing.rates import BASE_TIER, BATCH_TIER, SPEED, Rates, RateTable
 from rabbitgw.billing.usage import Usage
 from rabbitgw.money import TOKENS_PER_MTOK, ceil_div
 
 MILLI: Final = 1000
-_DENOMINATOR: Final = TOKENS_PER_MTOK * MILLI  # seconds come in thousandths; one fraction holds both
+_DENOMINATOR: Final = TOKENS_PER_MTOK * MS_PER_MINUTE  # minutes come in ms; one fraction holds all
 _MATCHES_MAX: Final = 4096  # names that callers made up are remembered only up to here
 _GLOB: Final = frozenset("*?[")
-
-SECONDS: Final = "seconds"
-REQUESTS: Final = "requests"
 
 # Names that providers give to the tier that the plain rates are for. `auto` is a request's word: an answer
 # that only echoes it names no other tier.
@@ -131,6 +129,7 @@ def charge(price: Price, usage: Usage, book: PriceBook | None = None) -> Charge:
         usage.per_model
         or usage.server_tools
         or usage.seconds_milli
+        or usage.pieces
         or usage.audio_input_tokens
         or usage.audio_output_tokens
         or usage.image_input_tokens
@@ -182,19 +181,18 @@ def _nanos_by_denominator(price: Price, usage: Usage, unpriced: list[str], *, re
     rates, tier_priced = price.rates(usage.service_tier, usage.input_tokens)
     if not tier_priced:
         unpriced.append(f"service_tier:{usage.service_tier}")
-    numerator = _counted(price, usage, unpriced) + requests * price.units.get(REQUESTS, 0) * MILLI
-    seconds_rate = price.units.get(SECONDS)
+    numerator = _counted(price, usage, unpriced) + requests * price.units.get(REQUESTS, 0) * MS_PER_MINUTE
     has_tokens = usage.input_tokens > 0 or usage.output_tokens > 0
-    if usage.seconds_milli > 0 and (not has_tokens or rates.missing >= {"input", "output"}):
-        # Some lists price a second of input and of output for the same second of audio: it is sold once.
-        if seconds_rate is None:
-            unpriced.append(SECONDS)
-        return numerator + usage.seconds_milli * (seconds_rate or 0)
+    if (usage.seconds_milli > 0 or usage.pieces) and (not has_tokens or rates.missing >= {"input", "output"}):
+        by_piece, missing = pieces_numerator(price.units, usage)
+        if missing is not None:
+            unpriced.append(missing)
+        return numerator + by_piece
     if usage.input_tokens > 0 and "input" in rates.missing:
         unpriced.append("input")
     if usage.output_tokens > 0 and "output" in rates.missing:
         unpriced.append("output")
-    return numerator + MILLI * (_input(rates, usage) + _output(rates, usage))
+    return numerator + MS_PER_MINUTE * (_input(rates, usage) + _output(rates, usage))
 
 
 def _input(rates: Rates, usage: Usage) -> int:
@@ -237,7 +235,7 @@ def _counted(price: Price, usage: Usage, unpriced: list[str]) -> int:
         rate = price.units.get(name)
         if rate is None:
             unpriced.append(f"tool:{name}")
-        numerator += count * (rate or 0) * MILLI
+        numerator += count * (rate or 0) * MS_PER_MINUTE
     return numerator
 
 
@@ -269,7 +267,7 @@ def _without_shares(usage: Usage) -> Usage:
 def unpriced_parts(price: Price, parts: tuple[str, ...]) -> tuple[str, ...]:
     """Which parts of a request this price does not hold; empty when all of it can be sold.
 
-    Parts: "input", "output", "audio_output", "image_output", any of `units` such as "seconds",
+    Parts: "input", "output", "audio_output", "image_output", any of `units` such as "requests",
     "tool:<name>", "service_tier:<tier>", "speed:<speed>", "inference_geo:<place>". Input of another
     modality is charged as text where it has no rate of its own, so it is refused only if named `unsold`.
     """

@@ -2,7 +2,8 @@
 
 Owns which calls can be costed anew: those whose counts, by the price that they were charged by, give exactly what
 they were charged, and that hold all that the other price counts. Every other call is left as it is, with the reason.
-Knows no ledger. A row does not hold tokens of images, seconds of audio, or how the shares of other models divide.
+Knows no ledger. A row does not hold how the shares of other models divide; one that was booked before they were kept
+(migration 0017) no tokens of images and no seconds of sound.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from uuid import UUID
 
 import orjson
 
+from rabbitgw.billing.pieces import MINUTES, SECONDS
 from rabbitgw.billing.price_book import completed
-from rabbitgw.billing.prices import SECONDS, Price, PriceBook, charge
-from rabbitgw.billing.usage import Usage
+from rabbitgw.billing.prices import Price, PriceBook, charge
+from rabbitgw.billing.usage import Pieces, Usage
 from rabbitgw.billing.usage_rows import EXPIRED
 from rabbitgw.money import AMOUNT_NANOS_MAX
 
@@ -32,8 +34,8 @@ REASONS: Final = {
     NO_COUNTS: "it expired and was charged by what was delivered: there are no counts",
     COUNTS_DIFFER: "its counts, by the wrong price, do not give what it was charged",
     NOT_PRICED: "the right price does not hold all that it used",
-    IMAGES_NOT_KEPT: "the right price has rates for images, and tokens of images are not kept apart",
-    SECONDS_NOT_KEPT: "the right price is by the second, and seconds are not kept",
+    IMAGES_NOT_KEPT: "the right price has rates for images, and tokens of images were not kept apart then",
+    SECONDS_NOT_KEPT: "the right price is by the second, and seconds were not kept then",
     SHARES_NOT_KEPT: "other models served inside it, and what they shared of cache, reasoning and audio is not kept",
     BORNE: "a plan bore it, wholly or in part, and not its wallet",
     TOO_LARGE: "it would cost more than a wallet can hold",
@@ -97,7 +99,7 @@ class Repricing:
         wrong, right = (self._whole(price, row["model"]) for price in (self.wrong, self.right))
         if charge(wrong, usage, self.wrong_book).cost_nanos != row["nanos"]:
             return COUNTS_DIFFER
-        missing = _not_kept(wrong, right, usage)
+        missing = None if row["audio_ms"] is not None else _not_kept(wrong, right, usage)
         if missing is not None:
             return missing
         cost_nanos, unpriced = charge(right, usage, self.right_book)
@@ -114,14 +116,14 @@ class Repricing:
 
 
 def _not_kept(wrong: Price, right: Price, usage: Usage) -> str | None:
-    """What the right price counts and a row does not say.
+    """What the right price counts and a row of before does not say.
 
     Where the wrong price too had other rates for images, images would have shown in what was charged.
     """
     rates, _ = right.rates(usage.service_tier, usage.input_tokens)
     before, _ = wrong.rates(usage.service_tier, usage.input_tokens)
     textless = not usage.input_tokens and not usage.output_tokens
-    if SECONDS in right.units and (textless or rates.missing >= {"input", "output"}):
+    if right.units.keys() & {SECONDS, MINUTES} and (textless or rates.missing >= {"input", "output"}):
         return SECONDS_NOT_KEPT
     for image, text in _IMAGE_RATES:
         told_apart = getattr(before, image) != getattr(before, text)
@@ -142,12 +144,22 @@ def usage_of(row: Mapping[str, Any]) -> Usage:
         reasoning_tokens=row["reasoning_tokens"],
         audio_input_tokens=row["audio_input_tokens"],
         audio_output_tokens=row["audio_output_tokens"],
+        image_input_tokens=row["image_input_tokens"] or 0,
+        image_output_tokens=row["image_output_tokens"] or 0,
+        seconds_milli=row["audio_ms"] or 0,
+        pieces=_pieces_of(row),
         service_tier=row["service_tier"],
         server_tools=orjson.loads(row["tools"]) if row["tools"] else {},
         per_model=tuple(
             (share["m"], Usage(input_tokens=share["in"], output_tokens=share["out"])) for share in shares
         ),
     )
+
+
+def _pieces_of(row: Mapping[str, Any]) -> Pieces | None:
+    if not (row["images"] or row["characters"]):
+        return None
+    return Pieces(row["images"], row["image_kind"] or "", row["characters"])
 
 
 def _hides_shares(usage: Usage) -> bool:

@@ -26,7 +26,8 @@ TAG: Final = "tag"
 GROUPS: Final = (DAY, "model", "key", "user", "team", TAG)
 COUNTS: Final = (
     "calls", "released_calls", "input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens",
-    "output_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens",
+    "output_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "images", "audio_ms",
+    "characters",
 )  # fmt: skip
 GROUPS_MAX: Final = 10_000
 READS_AT_ONCE: Final = 2  # of the pool's connections, for which keys that are looked up wait too
@@ -55,6 +56,19 @@ class ReportSums:
         self._pg = pg
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
 
+    async def margins(
+        self, subject: Subject, bounds: Sequence[int], groups: frozenset[str]
+    ) -> Sequence[asyncpg.Record]:
+        """What calls were charged and cost upstream (sql/reports/margins.sql), between the bounds, by group.
+
+        Raises: RequestInvalid (groups that are not kept, or too many of them), PostgresUnavailable.
+        """
+        async with self._turns, transaction(self._pg, readonly=True) as db:
+            found = await fetch_sums(db, statements.reports.margins, subject, bounds, groups)
+        if len(found) > GROUPS_MAX:
+            raise too_many(GROUPS_MAX)
+        return found
+
     async def read(
         self, subject: Subject, bounds: Sequence[int], groups: frozenset[str], *, groups_max: int = GROUPS_MAX
     ) -> Sums:
@@ -62,23 +76,9 @@ class ReportSums:
 
         Raises: RequestInvalid (groups that are not kept, or too many of them), PostgresUnavailable.
         """
-        scope = _scope(subject, groups)
-        bounds = list(bounds) if DAY in groups else [bounds[0], bounds[-1]]
         columns = {"key" if group == TAG else group for group in groups}
         async with self._turns, transaction(self._pg, readonly=True) as db:
-            await db.fetchval(statements.session.plan_anew)
-            found = await db.fetch(
-                statements.reports.sums,
-                subject.account_id,
-                scope,
-                subject.key_id,
-                subject.user_id,
-                subject.team_id,
-                bounds,
-                split_thirds(bounds),
-                *(group in columns for group in GROUPS if group != TAG),
-                GROUPS_MAX + 1,
-            )
+            found = await fetch_sums(db, statements.reports.sums, subject, bounds, groups)
             tags = await _tags(db, found) if TAG in groups else None
         rows = await _rows(found, [field for group, field in _FIELDS.items() if group in columns])
         totals = _added(rows, ())
@@ -86,13 +86,41 @@ class ReportSums:
             wanted = [field for group, field in _FIELDS.items() if group in groups]
             rows = _added(_tagged(rows, tags), (*wanted, TAG))
         if max(len(rows), len(found)) > groups_max:
-            raise RequestInvalid(
-                f"group_by: more than {groups_max} groups; ask for fewer days or fewer groupings",
-                field="group_by",
-            )
+            raise too_many(groups_max)
         for row in (*rows, *totals):
             _fit(row)
         return Sums(rows, totals)
+
+
+async def fetch_sums(
+    db: PoolConnection, statement: str, subject: Subject, bounds: Sequence[int], groups: frozenset[str]
+) -> Sequence[asyncpg.Record]:
+    """The rows of a statement with the arguments of sql/reports/sums.sql, in a transaction of their own.
+
+    Raises: RequestInvalid (groups that are not kept).
+    """
+    scope = _scope(subject, groups)
+    bounds = list(bounds) if DAY in groups else [bounds[0], bounds[-1]]
+    columns = {"key" if group == TAG else group for group in groups}
+    await db.fetchval(statements.session.plan_anew)
+    return await db.fetch(
+        statement,
+        subject.account_id,
+        scope,
+        subject.key_id,
+        subject.user_id,
+        subject.team_id,
+        bounds,
+        split_thirds(bounds),
+        *(group in columns for group in GROUPS if group != TAG),
+        GROUPS_MAX + 1,
+    )
+
+
+def too_many(groups_max: int) -> RequestInvalid:
+    return RequestInvalid(
+        f"group_by: more than {groups_max} groups; ask for fewer days or fewer groupings", field="group_by"
+    )
 
 
 def with_empty_days(rows: Iterable[Row], days: int, currency: str | None) -> list[Row]:

@@ -14,7 +14,8 @@ from rabbitgw.errors import ScopeMissing
 # One for each kind of route on the data plane (proxy/dialects.py), and the lists of models.
 MODELS: Final = "models"
 DATA_ROUTES: Final = (
-    "chat", "completions", "responses", "messages", "count_tokens", "embeddings", MODELS,
+    "chat", "completions", "responses", "messages", "count_tokens", "embeddings", "images", "image_edits", "speech",
+    "transcriptions", "translations", MODELS,
 )  # fmt: skip
 DATA: Final = "data"  # all of these
 BILLING: Final = "billing"  # a caller's own side routes

@@ -7,10 +7,28 @@ included; every other token count is a subset of one of the two. Readers in prox
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 PROVIDER = "provider"  # the provider stated it
 ESTIMATED = "estimated"  # a whole answer without stated usage
 PARTIAL = "partial"  # the answer ended early
+REQUEST = "request"  # nothing was stated, and the request says it: images at a size, characters
+
+
+class Pieces(NamedTuple):
+    """What a call made or read, where it may be sold by the piece. image_kind: "1024x1792:hd", as a price names it."""
+
+    images: int = 0
+    image_kind: str = ""
+    characters: int = 0
+
+
+class Made(NamedTuple):
+    """What an answer shows of the images in it. size, quality: empty where it does not say."""
+
+    images: int
+    size: str = ""
+    quality: str = ""
 
 
 @dataclass(slots=True)  # not frozen: that would take four times as long to make
@@ -28,6 +46,7 @@ class Usage:
     image_input_tokens: int = 0
     image_output_tokens: int = 0
     seconds_milli: int = 0  # thousandths of a second of audio, where that is what is sold
+    pieces: Pieces | None = None  # nearly always None
     service_tier: str | None = None  # the tier that was served, which sets the price
     server_tools: dict[str, int] = field(default_factory=dict)  # e.g. {"web_search_requests": 2}
     per_model: tuple[tuple[str, Usage], ...] = ()  # shares of other models that served inside the same call

@@ -109,6 +109,13 @@ class UsageRow:
     included_nanos: int  # that a plan bore; of a late end alone: the change
     overflow: str | None
     model_asked: str | None
+    images: int
+    image_kind: str | None
+    audio_ms: int
+    characters: int
+    image_input_tokens: int
+    image_output_tokens: int
+    upstream_cost_nanos: int | None
 
 
 _AS_TUPLE: Final = attrgetter(*(column.name for column in fields(UsageRow)))
@@ -237,8 +244,22 @@ def read_event(
         _included(values.get(b"i", b"0"), problems),
         _text(said, "of", problems),
         _text(said, "ma", problems),
+        *_pieces(said, problems),
+        _number(said, "uc", problems, AMOUNT_NANOS_MAX),
     )
     return row, ("; ".join(problems) if problems else None)
+
+
+def _pieces(said: dict[str, Any], problems: list[str]) -> tuple[int, str | None, int, int, int, int]:
+    """Images, their kind, sound, characters, tokens of images in and out."""
+    return (
+        _number(said, "im", problems) or 0,
+        _text(said, "ik", problems),
+        _number(said, "ms", problems) or 0,
+        _number(said, "ch", problems) or 0,
+        _number(said, "ii", problems) or 0,
+        _number(said, "io", problems) or 0,
+    )
 
 
 def _identity(values: Mapping[bytes, bytes]) -> tuple[str, int, str]:

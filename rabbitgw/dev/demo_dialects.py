@@ -24,6 +24,13 @@ DIMENSIONS = 8
 Json = dict[str, Any]
 
 
+class Refused(Exception):
+    def __init__(self, message: str, field: str | None = None, status: int = 400) -> None:
+        super().__init__(message)
+        self.field = field
+        self.status = status
+
+
 def event(document: Json, name: str | None = None) -> bytes:
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
     return head + b"data: " + orjson.dumps(document) + b"\n\n"

@@ -15,6 +15,8 @@ import orjson
 from aiohttp import web
 
 from rabbitgw.dev import demo_dialects as say
+from rabbitgw.dev import demo_media
+from rabbitgw.dev.demo_dialects import Refused
 from rabbitgw.dev.demo_words import Told, tell
 from rabbitgw.dev.ports import LOOPBACK
 
@@ -53,13 +55,6 @@ FORMS = {
 }
 
 
-class Refused(Exception):
-    def __init__(self, message: str, field: str | None = None, status: int = 400) -> None:
-        super().__init__(message)
-        self.field = field
-        self.status = status
-
-
 @dataclass(frozen=True, slots=True)
 class DemoUpstream:
     host: str
@@ -82,6 +77,7 @@ async def start_demo_upstream(
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     for path, form in FORMS.items():
         app.router.add_post(path, partial(_serve, form, word_delay_s))
+    demo_media.add_routes(app.router)
     app.router.add_get("/v1/models", _models)
     app.router.add_get("/health/liveliness", _alive)  # LiteLLM's probe
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -143,7 +139,7 @@ async def _stream(request: web.Request, steps: Iterator[bytes], word_delay_s: fl
 
 async def _models(request: web.Request) -> web.StreamResponse:
     anthropic = "anthropic-version" in request.headers
-    return _json(say.models((*CHAT_MODELS, *EMBEDDING_MODELS), anthropic=anthropic))
+    return _json(say.models((*CHAT_MODELS, *EMBEDDING_MODELS, *demo_media.MEDIA_MODELS), anthropic=anthropic))
 
 
 async def _alive(request: web.Request) -> web.StreamResponse:

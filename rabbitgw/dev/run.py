@@ -44,6 +44,11 @@ DEMO_PRICES: Final = {
     "demo-large": {"input": "2.50", "output": "10"},
     "demo-embed": {"input": "0.02"},
 }
+DEMO_PIECES: Final = {
+    "demo-image": {"images": "0.04"},
+    "demo-speech": {"characters": "0.000015"},
+    "demo-ears": {"minutes": "0.006"},
+}
 
 
 async def dev(settings: Settings) -> None:
@@ -105,9 +110,9 @@ async def first_account(opened: Stores, settings: Settings, data_dir: Path) -> d
     known = await accounts.list_accounts(opened.pg, rows_max=1)
     account = known[0] if known else await accounts.create_account(opened.pg, "dev")
     if not known:
-        await append_prices(
-            opened.pg, [price_from_text(model, rates) for model, rates in DEMO_PRICES.items()]
-        )
+        prices = [price_from_text(model, rates) for model, rates in DEMO_PRICES.items()]
+        prices += [price_from_text(model, {}, units=pieces) for model, pieces in DEMO_PIECES.items()]
+        await append_prices(opened.pg, prices)
     # the key makes it once, however often a start was cut short here
     await wallets.credit(
         opened.pg,

@@ -21,12 +21,14 @@ class Ask:
     request_id: ours, of the hold, the bill line and the export. shown_id: the caller's own, where there is one.
     forwarded: headers of the caller that upstream is to see. origin: where it came from; None where nobody may ask.
     streamed: as the body says, once that is read.
+    boundary: of a form; there for dialects that have one.
     rate_lines: header lines that say where the caller stands with their rates; once that is known, where there are any.
     """
 
     __slots__ = (
         "began_ms",
         "body",
+        "boundary",
         "caller_request_id",
         "dialect",
         "forwarded",
@@ -38,6 +40,8 @@ class Ask:
         "shown_id",
         "streamed",
     )  # fmt: skip
+
+    boundary: bytes
 
     def __init__(
         self,

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rabbitgw.billing.hold_bounds import NO_MEDIA, Media
-from rabbitgw.errors import RequestInvalid
+from rabbitgw.billing.wanted import Wanted
+from rabbitgw.errors import BodyTooLarge, RequestInvalid
 from rabbitgw.proxy.dialects import Dialect
 
+if TYPE_CHECKING:
+    from rabbitgw.proxy.bodies.form import Part
+
 OUTPUT_TOKENS_MAX: Final = 10_000_000
+FIELD_CHARS_SHOWN: Final = 64
 
 
 @dataclass(slots=True)
@@ -23,6 +28,8 @@ class Call:
 
     parts: what needs a price of its own, beside input and output (names of billing.prices.unpriced_parts).
     tool_uses: how often each tool on the provider's side may be used, by the name of its price.
+    wanted: of a call for images or sound, what it asks for; None of every other. form: of a body that is a form, its
+    parts, of which `body` has the texts.
     """
 
     dialect: Dialect
@@ -41,6 +48,8 @@ class Call:
     tier: str | None = None  # asked for; what is served is seen in the answer
     parts: list[str] = field(default_factory=list)
     tool_uses: Mapping[str, int] = field(default_factory=dict)
+    wanted: Wanted | None = None
+    form: list[Part] | None = None
 
     def limit_output(self, tokens: int) -> None:
         """Lower the output limit in each field that the caller used, else set it in the dialect's newest one."""
@@ -92,6 +101,21 @@ def output_limit(call: Call) -> int | None:
             if limit is not None and (most is None or limit > most):
                 most = limit
     return most
+
+
+def only_fields(body: dict[str, Any], known: frozenset[str]) -> None:
+    """Of an API whose other fields might cost unseen. Raises: RequestInvalid naming one that is not known."""
+    for name in body:
+        if name not in known:
+            shown = name[:FIELD_CHARS_SHOWN]
+            raise RequestInvalid(f"{shown}: not a field of this API; leave it out", field=shown)
+
+
+def check_size(call: Call) -> None:
+    """Of a body that came with its head; one that comes later is measured while it comes. Raises: BodyTooLarge."""
+    limit = call.dialect.body_bytes_max
+    if limit is not None and call.body_bytes > limit:
+        raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
 
 
 def no_stored_object(body: dict[str, Any], *names: str) -> None:

@@ -28,16 +28,21 @@ from rabbitgw.errors import (
 )
 from rabbitgw.proxy.ask import Ask, id_lines
 from rabbitgw.proxy.beyond import overflow_headers
+from rabbitgw.proxy.bodies.form import form_type
 from rabbitgw.proxy.bodies.parsing import upstream_body
 from rabbitgw.proxy.call import Call
+from rabbitgw.proxy.dialects import JSON_TYPES
 from rabbitgw.proxy.error_shapes import error_event
 from rabbitgw.proxy.forwarder import SSE_TYPE, Forwarder
+from rabbitgw.proxy.media_calls import media_verdict, read_as
 from rabbitgw.proxy.meter.plain import PlainReader
 from rabbitgw.proxy.meter.stream import StreamReader
 from rabbitgw.proxy.quote import Quote
 from rabbitgw.proxy.relay import Client, Headers, Outcome, Relay
 from rabbitgw.proxy.slices import Slices
 from rabbitgw.proxy.upstream import Exchange
+from rabbitgw.proxy.upstream_cost import HEADER as COST_HEADER
+from rabbitgw.proxy.upstream_cost import stated_cost_nanos
 from rabbitgw.proxy.upstream_head import field_lines
 from rabbitgw.proxy.upstream_refusal import refusal
 from rabbitgw.proxy.verdict import CLIENT_LEFT, Verdict, judge, judge_now
@@ -47,7 +52,7 @@ UPSTREAM_END_WAIT_S: Final = 5.0  # after the terminal frame: a body that does n
 HEADERS_KEPT: Final = frozenset(
     {b"content-type", b"openai-processing-ms", b"openai-version", b"content-language"}
 )
-JSON_TYPES: Final = (b"application/json", b"application/problem+json")
+HEADERS_READ: Final = HEADERS_KEPT | {b"content-length", COST_HEADER}
 STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
@@ -71,6 +76,7 @@ class Run:
     slices: Slices | None = None
     verdict: Verdict | None = None
     failure: RabbitError | None = None
+    stated_cost: Any = None  # what upstream says the call cost it
 
     def __init__(
         self,
@@ -114,7 +120,13 @@ class Run:
                 outcome = await relay.outcome
             if outcome is not Outcome.WHOLE:
                 self.failure = self._failure_of(outcome, relay)
-            self.verdict = judge_now(outcome, relay) or await judge(outcome, relay, call)
+            wanted = call.wanted
+            now = (
+                judge_now(outcome, relay)
+                if wanted is None
+                else media_verdict(outcome, relay, wanted, self.price)
+            )
+            self.verdict = now or await judge(outcome, relay, call)
         except UpstreamError as error:
             # its traceback would keep the call until the next garbage collection
             self.failure = error.with_traceback(None)
@@ -145,6 +157,8 @@ class Run:
         loop = asyncio.get_running_loop()
         if not call.stream:
             return Relay(self.client, PlainReader(call.dialect.name), None, self, loop)
+        if call.wanted is not None:  # held whole: nothing to extend
+            return Relay(self.client, StreamReader(call.dialect.name, hide_usage=False), None, self, loop)
         quote = self.quote
         hidden = forwarder.settings.hidden_tokens_per_s if quote.reasons else 0
         slices = Slices(forwarder.till, self.hold, quote, hidden_tokens_per_s=hidden)
@@ -159,9 +173,13 @@ class Run:
     def _exchange(self, relay: Relay) -> Exchange:
         ask, call = self.ask, self.call
         body = upstream_body(call, user=str(self.hold.key.account_id), request_id=ask.request_id)
+        forwarded = field_lines(ask.forwarded) if ask.forwarded else b""
+        if call.form is not None:
+            forwarded += form_type(ask.request_id)
+            call.form = None  # a file is large, and is in the body now
         head = b"%b%bx-litellm-call-id: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
             self.forwarder.heads[ask.dialect.path, call.stream],
-            field_lines(ask.forwarded) if ask.forwarded else b"",
+            forwarded,
             ask.request_id.encode(),
             ask.shown_id.encode(),
             len(body),
@@ -186,13 +204,21 @@ class Run:
         kind, length = b"", None
         for field in headers:
             name = field[0]
+            if name not in HEADERS_READ:
+                continue  # LiteLLM sends thirty
             if name in HEADERS_KEPT:
                 kept.append(field)
                 if not kind and name == b"content-type":
                     kind = field[1].lower()
-            elif name == b"content-length" and length is None:
+            elif name == COST_HEADER:
+                self.stated_cost = field[1]
+            elif length is None:
                 length = int(field[1])
-        if not kind.startswith(SSE_TYPE if streamed else JSON_TYPES):
+        if self.call.wanted is not None:
+            sellable, streamed = read_as(self.call, relay, kind)
+        else:
+            sellable = kind.startswith(SSE_TYPE if streamed else JSON_TYPES)
+        if not sellable:
             relay.error = UpstreamGarbled("upstream answered with another kind of content than was asked for")
             return False
         if streamed:
@@ -205,9 +231,10 @@ class Run:
         return True
 
     def client_left(self) -> None:
-        """The client is gone: cancel upstream or read on, as set. Plain calls and finished streams are read on."""
+        """The client is gone: cancel upstream or read on, as set. Plain calls, finished streams and calls for images or
+        sound are read on."""
         relay = self.relay
-        stream = relay.stream if relay is not None else None
+        stream = relay.stream if relay is not None and self.slices is not None else None
         if stream is not None and not stream.finish_seen and self.forwarder.settings.client_gone == "cancel":
             assert relay is not None
             relay.stop(Outcome.LEFT)
@@ -286,6 +313,9 @@ class Run:
         quote, hold = self.quote, self.hold
         if hold.way is not None:
             self.facts["of"] = hold.way.policy  # as it ended
+        stated_cost = self.stated_cost
+        if stated_cost is None and relay is not None:
+            stated_cost = relay.reader.stated_cost
         payload = events.payload(
             self.facts,
             usage,
@@ -298,6 +328,7 @@ class Run:
             else 0,
             upstream_model=relay.reader.model if relay is not None else None,
             error_code=code,
+            upstream_cost_nanos=None if stated_cost is None else stated_cost_nanos(stated_cost),
         )
         if verdict is None or bill is None:
             return _End("released", 0, payload, code, None)

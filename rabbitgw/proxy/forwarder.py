@@ -11,7 +11,7 @@ from rabbitgw import clock
 from rabbitgw.billing.admission import Till
 from rabbitgw.billing.price_book import PriceFeed
 from rabbitgw.config import Settings
-from rabbitgw.proxy.dialects import DIALECTS
+from rabbitgw.proxy.dialects import ALL_DIALECTS, JSON_TYPES, Dialect
 from rabbitgw.proxy.relay import Headers, Relay
 from rabbitgw.proxy.slices import Slices
 from rabbitgw.proxy.upstream import Upstream
@@ -31,17 +31,17 @@ class Forwarder:
         # what the heads of all requests of a kind have in common: written, and checked, once
         self.heads = {
             (dialect.path, streamed): upstream.head_start(
-                b"POST", dialect.path.encode(), self._fields(streamed=streamed)
+                b"POST", dialect.path.encode(), self._fields(dialect, streamed=streamed)
             )
-            for dialect in DIALECTS
+            for dialect in ALL_DIALECTS
             for streamed in (False, True)
         }
 
-    def _fields(self, *, streamed: bool) -> Headers:
-        fields = [
-            (b"content-type", b"application/json"),
-            (b"accept", SSE_TYPE if streamed else b"application/json"),
-        ]
+    def _fields(self, dialect: Dialect, *, streamed: bool) -> Headers:
+        plain = JSON_TYPES[0] if dialect.answers is JSON_TYPES else b"*/*"
+        fields = [(b"accept", SSE_TYPE if streamed else plain)]
+        if not dialect.form:  # whose type has a boundary, a new one for each
+            fields.append((b"content-type", b"application/json"))
         secret = self.settings.litellm_master_key.get_secret_value()
         if secret:
             fields.append((b"authorization", b"Bearer " + secret.encode()))

@@ -53,11 +53,18 @@ POLL_S: Final = 0.01
 class Known:
     """What a head says of a call: all of an Ask that is the same for every request with this head."""
 
-    __slots__ = ("dialect", "forwarded", "origin", "request_id", "secret")
+    __slots__ = ("boundary", "dialect", "forwarded", "origin", "request_id", "secret")
 
     def __init__(
-        self, dialect: Dialect, request_id: str | None, secret: str, forwarded: Headers, origin: Origin
+        self,
+        dialect: Dialect,
+        request_id: str | None,
+        secret: str,
+        forwarded: Headers,
+        origin: Origin,
+        boundary: bytes = b"",
     ) -> None:
+        self.boundary = boundary
         self.dialect = dialect
         self.origin = origin
         self.request_id = request_id
@@ -118,9 +125,13 @@ class Front:
         if isinstance(body, bytes):
             ask = Ask(call.dialect, call.request_id, call.secret, no_body, call.forwarded, body, call.origin)
         else:
+            if call.dialect.body_bytes_max is not None:
+                body.limit_bytes = min(body.limit_bytes, call.dialect.body_bytes_max)
             ask = Ask(
                 call.dialect, call.request_id, call.secret, body.read, call.forwarded, None, call.origin
             )
+        if call.boundary:
+            ask.boundary = call.boundary
         self.requests += 1
         self._hands.give(ask, answer)
 
@@ -263,8 +274,12 @@ def _known(dialect: Dialect, place: Place, head: Head, heard: Heard, origin: Ori
     secret = heard.credential()
     if heard.fault is not None:
         raise heard.fault
-    heard.check_json()
-    return Known(dialect, heard.request_id, secret, heard.forwarded, origin)
+    boundary = b""
+    if dialect.form:
+        boundary = heard.form_boundary()
+    else:
+        heard.check_json()
+    return Known(dialect, heard.request_id, secret, heard.forwarded, origin, boundary)
 
 
 def _check_method(head: Head, place: Place, allowed: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote
 
-from rabbitgw.proxy.dialects import DIALECTS, Dialect
+from rabbitgw.proxy.dialects import ALL_DIALECTS, Dialect
 
 Kind = Literal["call", "models", "unsold", "side"]
 
@@ -21,7 +21,7 @@ SIDE_NAMES: Final = ("admin", "plans", "reports", "usage", "wallets")
 SHOWN_CHARS_MAX: Final = 200
 
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_CALLS: Final = {dialect.path: dialect for dialect in DIALECTS}
+_CALLS: Final = {dialect.path: dialect for dialect in ALL_DIALECTS}
 
 
 class Place(NamedTuple):

@@ -79,8 +79,13 @@ class Quote:
         return max(self.offers[0].amount_nanos - hold.granted_nanos, 0)
 
     def excess_nanos(self, call: Call, hold: Hold, cost_nanos: int) -> int:
-        """How much more than its hold a stream has cost. 0 for the last-money call: its shortfall is known."""
-        if not call.stream or cost_nanos <= hold.granted_nanos or self.offers[hold.offer_index].last:
+        """How much more than its hold a stream, or a call for images or sound, has cost. 0 for the last-money call: its
+        shortfall is known."""
+        if (
+            not (call.stream or call.wanted)
+            or cost_nanos <= hold.granted_nanos
+            or self.offers[hold.offer_index].last
+        ):
             return 0
         return cost_nanos - hold.granted_nanos
 

@@ -171,6 +171,10 @@ class Relay:
         if self._aborted:
             exchange.abort()
 
+    def read_with(self, reader: PlainReader) -> None:
+        """The answer is not of the kind that was expected; nothing of it has been read."""
+        self.reader, self.stream = reader, None
+
     def on_drained(self) -> None:
         self._stalled = False
         self._update_reading()

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from python_multipart.multipart import parse_options_header
+
 from rabbitgw.errors import AuthError, CallerError, RequestInvalid
+from rabbitgw.proxy.bodies.form import BOUNDARY
 
 CALLER_REQUEST_ID_MAX: Final = 128
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -27,16 +30,25 @@ _LOOKED_AT: Final = (
 class Heard:
     """`fault`: what is wrong with them, to be told to whoever asks with a credential.
 
-    content_type: without parameters, in lower case; empty when absent.
+    content_type: without parameters, in lower case; empty when absent. content_type_line: with them.
     """
 
-    __slots__ = ("content_type", "fault", "forwarded", "forwarded_for", "keys", "request_id", "schemes")
+    __slots__ = (
+        "content_type",
+        "content_type_line",
+        "fault",
+        "forwarded",
+        "forwarded_for",
+        "keys",
+        "request_id",
+        "schemes",
+    )
 
     def __init__(self, headers: RawHeaders) -> None:
         self.keys: list[bytes] = []
         self.schemes: list[bytes] = []  # values of Authorization
         self.request_id: str | None = None
-        self.content_type = b""
+        self.content_type = self.content_type_line = b""
         self.forwarded: list[tuple[bytes, bytes]] = []
         self.forwarded_for: list[str] = []  # values of X-Forwarded-For
         self.fault: CallerError | None = None
@@ -58,6 +70,7 @@ class Heard:
         elif name == b"x-api-key":
             self.keys.append(value.strip())
         elif name == b"content-type":
+            self.content_type_line = value
             self.content_type = value.partition(b";")[0].strip().lower()
         elif name == b"x-request-id":
             self.request_id = sane_request_id(value)
@@ -103,6 +116,17 @@ class Heard:
             and not (kind.startswith(b"application/") and kind.endswith(b"+json"))
         ):
             raise RequestInvalid("content-type: must be application/json", field="content-type")
+
+    def form_boundary(self) -> bytes:
+        """What parts a form. Raises: RequestInvalid for a body that is said to be something else, or one without it."""
+        kind, options = parse_options_header(self.content_type_line)
+        boundary = options.get(b"boundary", b"")
+        if kind != b"multipart/form-data" or not BOUNDARY.fullmatch(boundary):
+            raise RequestInvalid(
+                "content-type: must be multipart/form-data with a boundary of 1 to 70 characters",
+                field="content-type",
+            )
+        return boundary
 
 
 def sane_request_id(value: bytes) -> str | None:

@@ -35,12 +35,14 @@ from rabbitgw.errors import (
 from rabbitgw.proxy import error_shapes
 from rabbitgw.proxy.ask import Ask, id_lines
 from rabbitgw.proxy.beyond import Alternatives, Taken
+from rabbitgw.proxy.bodies.forms import parse_form_call
 from rabbitgw.proxy.bodies.parsing import parse_call
 from rabbitgw.proxy.call import Call
 from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
 from rabbitgw.proxy.forward import Run
 from rabbitgw.proxy.forwarder import Forwarder
 from rabbitgw.proxy.key_gate import check_call, check_entry
+from rabbitgw.proxy.media_calls import media_quote
 from rabbitgw.proxy.quote import estimated_tokens, quote
 from rabbitgw.proxy.rate_headers import rate_lines
 from rabbitgw.proxy.relay import Client, Headers
@@ -137,7 +139,12 @@ class Service:
         key = self._keyring.cached(ask.secret) or await self._keyring.find(ask.secret)
         if key.scopes is not None or key.ip_allowlist is not None:  # before the body is waited for
             key = await self._let(ask.secret, key, partial(check_entry, ask.dialect.scope, ask))
-        call = parse_call(ask.dialect, ask.take_body() if ask.body is not None else await ask.read())
+        raw = ask.take_body() if ask.body is not None else await ask.read()
+        if ask.dialect.form:
+            call = parse_form_call(ask.dialect, raw, ask.boundary)
+        else:
+            call = parse_call(ask.dialect, raw)
+        del raw  # a stream may live long
         ask.streamed = call.stream
         check = partial(
             check_call, ask, call.model
@@ -148,7 +155,7 @@ class Service:
         price = self._prices.match(key, call.model, now_ms)
         if price is None:
             raise await self._unpriced(key, call)
-        offer = quote(call, price, self.settings)
+        offer = (quote if call.wanted is None else media_quote)(call, price, self.settings)
         if price.min_charge_nanos and not call.dialect.free:
             offer.hold_at_least(price.min_charge_nanos)
         facts = events.ticket(

@@ -6,12 +6,12 @@
 -- $7 split integer[]: the thirds of days that a bound cuts in two, of which quarter hours are read
 -- $8 by_span boolean   $9 by_model boolean   $10 by_key boolean   $11 by_user boolean   $12 by_team boolean
 -- $13 rows_max integer
--- Returns span (1 for the first), currency, model, key_id, user_id, team_id, calls, released_calls, tokens by kind,
+-- Returns span (1 for the first), currency, model, key_id, user_id, team_id, calls, released_calls, tokens by kind, pieces,
 -- charge_nanos: a row per group that has any; what is not grouped by is null.
 WITH parts AS (
     SELECT quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
         cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
-        audio_input_tokens, audio_output_tokens, charge_nanos
+        audio_input_tokens, audio_output_tokens, images, audio_ms, characters, charge_nanos
     FROM usage_rollups
     WHERE account_id = $1 AND scope = $2 AND grain = 32
         AND quarter >= ($6::integer[])[1] AND quarter < ($6::integer[])[array_upper($6::integer[], 1)] AND quarter <> ALL ($7::integer[])
@@ -24,7 +24,7 @@ WITH parts AS (
     CROSS JOIN LATERAL (
         SELECT quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
             cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
-            audio_input_tokens, audio_output_tokens, charge_nanos
+            audio_input_tokens, audio_output_tokens, images, audio_ms, characters, charge_nanos
         FROM usage_rollups
         WHERE account_id = $1 AND scope = $2 AND grain = 1 AND quarter >= s.third AND quarter < s.third + 32
             AND quarter >= ($6::integer[])[1] AND quarter < ($6::integer[])[array_upper($6::integer[], 1)]
@@ -36,7 +36,7 @@ WITH parts AS (
     UNION ALL
     SELECT quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
         cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
-        audio_input_tokens, audio_output_tokens, charge_nanos
+        audio_input_tokens, audio_output_tokens, images, audio_ms, characters, charge_nanos
     FROM usage_deltas
     WHERE ($1 = 0 OR account_id = $1)
         AND quarter >= ($6::integer[])[1] AND quarter < ($6::integer[])[array_upper($6::integer[], 1)]
@@ -61,6 +61,9 @@ SELECT
     sum(reasoning_tokens) AS reasoning_tokens,
     sum(audio_input_tokens) AS audio_input_tokens,
     sum(audio_output_tokens) AS audio_output_tokens,
+    sum(images) AS images,
+    sum(audio_ms) AS audio_ms,
+    sum(characters) AS characters,
     sum(charge_nanos) AS charge_nanos
 FROM parts
 GROUP BY 1, 2, 3, 4, 5, 6

@@ -6,7 +6,8 @@
 SELECT u.id, u.account_id, u.status, u.model, coalesce(c.new_nanos, u.charge_nanos) AS nanos,
     coalesce(c.number, 0) AS corrections, u.input_tokens, u.cached_input_tokens, u.cache_write_tokens,
     u.cache_write_1h_tokens, u.output_tokens, u.reasoning_tokens, u.audio_input_tokens, u.audio_output_tokens,
-    u.service_tier, u.tools, u.per_model, u.included_nanos
+    u.service_tier, u.tools, u.per_model, u.images, u.image_kind, u.audio_ms, u.characters, u.image_input_tokens,
+    u.image_output_tokens, u.included_nanos
 FROM usage AS u
 LEFT JOIN LATERAL (
     SELECT number, new_version, new_nanos FROM corrections WHERE usage_id = u.id ORDER BY number DESC LIMIT 1

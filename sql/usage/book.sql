@@ -8,7 +8,9 @@ INSERT INTO usage (
     usage_source, input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
     reasoning_tokens, audio_input_tokens, audio_output_tokens, attempts, admitted_at, first_byte_at, finished_at,
     upstream_model, service_tier, error_code, tools, per_model, streamed, shortfall_nanos, held_input_tokens,
-    user_id, excess_nanos, team_id, included_nanos, overflow, model_asked
+    user_id, excess_nanos, team_id, included_nanos, overflow, model_asked,
+    images, image_kind, audio_ms, characters, image_input_tokens, image_output_tokens,
+    upstream_cost_nanos
 )
 SELECT
     $1::bigint, e.id, e.account_id, e.currency, e.status, e.late, e.charge_nanos, e.charge_nanos, e.expired_nanos,
@@ -21,7 +23,9 @@ SELECT
     timestamptz 'epoch' + e.finished_ms * interval '1 ms',
     e.upstream_model, e.service_tier, e.error_code, e.tools::jsonb, e.per_model::jsonb, e.streamed,
     e.shortfall_nanos, e.held_input_tokens, e.user_id, e.excess_nanos, e.team_id,
-    e.included_nanos, e.overflow, e.model_asked
+    e.included_nanos, e.overflow, e.model_asked,
+    e.images, e.image_kind, e.audio_ms,
+    e.characters, e.image_input_tokens, e.image_output_tokens, e.upstream_cost_nanos
 FROM unnest($2::usage_event[]) AS e
 ON CONFLICT (id) DO UPDATE SET
     -- expired_nanos and expired_position stay: they say what expiry booked, and where.
@@ -62,6 +66,13 @@ ON CONFLICT (id) DO UPDATE SET
     tools = EXCLUDED.tools,
     per_model = EXCLUDED.per_model,
     shortfall_nanos = EXCLUDED.shortfall_nanos,
-    excess_nanos = EXCLUDED.excess_nanos
+    excess_nanos = EXCLUDED.excess_nanos,
+    images = EXCLUDED.images,
+    image_kind = EXCLUDED.image_kind,
+    audio_ms = EXCLUDED.audio_ms,
+    characters = EXCLUDED.characters,
+    image_input_tokens = EXCLUDED.image_input_tokens,
+    image_output_tokens = EXCLUDED.image_output_tokens,
+    upstream_cost_nanos = EXCLUDED.upstream_cost_nanos
 WHERE usage.status = 'expired' AND EXCLUDED.status <> 'expired'
 RETURNING usage.account_id, usage.currency, usage.moved_nanos, usage.windows

@@ -11,6 +11,7 @@ SELECT
     audio_input_tokens, audio_output_tokens, currency, charge_nanos, price_version, attempts, admitted_at,
     first_byte_at, finished_at, upstream_model, service_tier, error_code, tools, per_model, included_nanos, overflow,
     model_asked,
+    images, image_kind, audio_ms, characters, image_input_tokens, image_output_tokens,
     (
         SELECT new_nanos FROM corrections AS c WHERE c.usage_id = usage.id ORDER BY number DESC LIMIT 1
     ) AS corrected_nanos

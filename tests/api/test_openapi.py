@@ -302,7 +302,8 @@ class Asks:
 
 # Their 200 is asked for where it takes more to get one: the same check of every answer is on there.
 ELSEWHERE = {"usage_line": "test_usage.py"} | dict.fromkeys(
-    (f"{name}_report" for name in ("daily", "summary", "period", "budget", "overdraft")), "test_reports.py"
+    (f"{name}_report" for name in ("daily", "summary", "period", "budget", "overdraft", "margin")),
+    "test_reports.py",
 )
 
 

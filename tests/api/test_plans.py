@@ -173,7 +173,7 @@ async def test_two_operators_at_once(plans: Plans) -> None:
         ("/daily_limit", {"funding": "loan"}, "funding"),
         ("/daily_limit", {"shadow": 1}, "shadow"),
         ("/daily_limit", {"grace_cents": 5}, "grace_cents"),
-        ("/pricing", {"unit": "minute"}, "unit"),
+        ("/pricing", {"unit": "hour"}, "unit"),
         ("/pricing", {"base_price": "x"}, "base_price"),
         ("/pricing", {"base_price": 2.5}, "base_price"),
         ("/pricing", {"model_pattern": ""}, "model_pattern"),

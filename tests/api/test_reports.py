@@ -171,7 +171,8 @@ async def test_sums_are_grouped_by_whatever_calls_have(operator: Operator, admin
         "rows": (expected := [{
             "currency": "USD", "calls": 3, "released_calls": 1, "input_tokens": 300, "cached_input_tokens": 40,
             "cache_write_tokens": 0, "cache_write_1h_tokens": 0, "output_tokens": 60, "reasoning_tokens": 5,
-            "audio_input_tokens": 0, "audio_output_tokens": 0, "cost_nanos": 111, "cost": "0.000000111",
+            "audio_input_tokens": 0, "audio_output_tokens": 0, "images": 0, "audio_ms": 0,
+            "characters": 0, "cost_nanos": 111, "cost": "0.000000111",
         }]),
         "totals": expected,
     }  # fmt: skip

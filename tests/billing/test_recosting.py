@@ -31,7 +31,11 @@ def row(nanos: int, **facts: Any) -> dict[str, Any]:
         ("input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens",
          "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "corrections", "included_nanos"), 0
     )  # fmt: skip
+    before = dict.fromkeys(
+        ("audio_ms", "image_input_tokens", "image_output_tokens", "image_kind")
+    )  # migration 0017
     return {
+        **before, "images": 0, "characters": 0,
         "id": CALL, "account_id": 1, "status": "settled", "model": "gpt", "nanos": nanos, "service_tier": None,
         "tools": None, "per_model": None, **counts, **facts,
     }  # fmt: skip
@@ -41,6 +45,7 @@ PLAIN = {"input": 2, "output": 10}
 FLEX = {"input_nanos_per_mtok": 1_000_000, "output_nanos_per_mtok": 5_000_000}
 LARGE = {"tokens": 200, "input_nanos_per_mtok": 6_000_000, "output_nanos_per_mtok": 7_000_000}
 TEXT = {"input_tokens": 100, "output_tokens": 10}
+NOW = {"audio_ms": 0, "image_input_tokens": 0, "image_output_tokens": 0}
 SHARED = '[{"m": "helper", "in": 40, "out": 5}]'
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], int | str]] = {
@@ -90,6 +95,24 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], int | str
         row(300, **TEXT), {**PLAIN, "image_input": 9}, {**PLAIN, "input": 3, "image_input": 8}, 400,
     ),
     "seconds": (row(0), PLAIN, {"unit_nanos": {"seconds": 100}}, "seconds_not_kept"),
+    "images by size": (
+        row(240, images=3, image_kind="1024x1024:hd", **NOW), {"unit_nanos": {"images:1024x1024:hd": 80}},
+        {"unit_nanos": {"images:1024x1024": 50, "images": 9}}, 150,
+    ),
+    "images of a size without a price": (
+        row(240, images=3, image_kind="1024x1024:hd", **NOW), {"unit_nanos": {"images": 80}},
+        {"unit_nanos": {"images:1024x1024:low": 50}}, "not_priced",
+    ),
+    "tokens of images that are kept": (
+        row(300, **TEXT, **NOW | {"image_input_tokens": 40}), PLAIN, {**PLAIN, "image_input": 9}, 580,
+    ),
+    "seconds that are kept": (
+        row(5_000, **NOW | {"audio_ms": 50_000}), {"unit_nanos": {"seconds": 100}}, {"unit_nanos": {"minutes": 7_000}},
+        5_834,
+    ),
+    "characters": (
+        row(30, characters=10, **NOW), {"unit_nanos": {"characters": 3}}, {"unit_nanos": {"characters": 2}}, 20,
+    ),
     "beyond a wallet": (row(2 * 10**12, input_tokens=10**12), PLAIN, {"input": 9 * 10**12}, "too_large"),
 }  # fmt: skip
 

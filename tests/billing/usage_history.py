@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rabbitgw.stores import Pool
 
 
+ENDED = ("upstream_model", "error_code", "excess_nanos", "upstream_cost_nanos")
+
+
 def call_id(ms: int, number: int = 0) -> str:
     """A UUIDv7 of a moment."""
     return str(UUID(int=ms << 80 | 0x7 << 76 | 0x2 << 62 | number))
@@ -34,9 +37,7 @@ async def book(pg: Pool, calls: Iterable[dict[str, Any]]) -> None:
             "id": one.pop("id"), "s": one.pop("status"), "n": str(one.pop("cost_nanos")), "x": "0",
             "a": str(one.pop("account_id")), "c": "USD", "w": "",
         }  # fmt: skip
-        ended = {
-            name: one.pop(name) for name in ("upstream_model", "error_code", "excess_nanos") if name in one
-        }
+        ended = {name: one.pop(name) for name in ENDED if name in one}
         usage = Usage(input_tokens=100, output_tokens=20, **one.pop("usage", {}))
         facts = ticket(
             **{"caller_request_id": None, "model": "gpt-4o", "dialect": "openai-chat", "price_version": 3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,8 +10,9 @@ import anthropic
 import openai
 import pytest
 
+from rabbitgw.dev.demo_media import ROUTES
 from rabbitgw.dev.demo_upstream import FORMS, DemoUpstream, start_demo_upstream
-from rabbitgw.proxy.dialects import DIALECTS
+from rabbitgw.proxy.dialects import DIALECTS, MEDIA_DIALECTS
 
 ASK: Any = [{"role": "user", "content": "hello"}]
 SEVEN_WORDS = "after it lands so that the burrow"
@@ -44,6 +46,7 @@ def whole(answer: Any) -> Any:
 def test_it_serves_what_is_sold() -> None:
     served = {path: form.steps is not None for path, form in FORMS.items()}
     assert served == {dialect.path: dialect.streams for dialect in DIALECTS}
+    assert sorted(ROUTES) == sorted(dialect.path for dialect in MEDIA_DIALECTS)
 
 
 # -- chat completions and completions --
@@ -201,7 +204,7 @@ async def test_embeddings_repeat_and_count_input(client: openai.AsyncOpenAI) -> 
 
 
 async def test_models_are_listed(client: openai.AsyncOpenAI, claude: anthropic.AsyncAnthropic) -> None:
-    names = ["demo-small", "demo-large", "demo-embed"]
+    names = ["demo-small", "demo-large", "demo-embed", "demo-image", "demo-speech", "demo-ears"]
     assert [whole(model).id async for model in client.models.list()] == names
     assert [whole(model).id async for model in claude.models.list()] == names
 
@@ -223,3 +226,27 @@ async def test_a_refusal_has_the_form_of_its_api(
     with pytest.raises(anthropic.BadRequestError, match="messages is required") as empty:
         await claude.messages.count_tokens(model="demo-small", messages=[])
     assert empty.value.type == "invalid_request_error"
+
+
+# -- images and sound --
+
+
+async def test_it_draws_speaks_and_hears(client: openai.AsyncOpenAI) -> None:
+    drawn = whole(await client.images.generate(model="demo-image", prompt="a rabbit", n=2))
+    png = base64.b64decode(drawn.data[0].b64_json)
+    assert (len(drawn.data), png[:4]) == (2, b"\x89PNG")
+    edited = await client.images.edit(model="demo-image", prompt="a hat", image=("a.png", png))
+    assert edited.data == drawn.data[:1]
+    spoken = (await client.audio.speech.create(model="demo-speech", input="x" * 30, voice="alloy")).content
+    heard = await client.audio.transcriptions.create(
+        model="demo-ears", file=("a.wav", spoken), response_format="verbose_json"
+    )
+    assert (spoken[:4], heard.duration, heard.usage.seconds) == (b"RIFF", 3.0, 3)  # type: ignore[union-attr]
+    words = await client.audio.transcriptions.create(
+        model="demo-ears", file=("a.mp3", b"ID3"), response_format="text"
+    )
+    assert words.startswith("a rabbit counts")
+    with pytest.raises(openai.NotFoundError):
+        await client.images.generate(model="demo-small", prompt="a rabbit")
+    with pytest.raises(openai.BadRequestError):
+        await client.audio.speech.create(model="demo-speech", input="", voice="alloy")

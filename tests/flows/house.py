@@ -28,6 +28,25 @@ PRICES = {
     "free": {"input": "0", "output": "0"},
     "words": {"input": "1", "output": "1000"},
 }
+# Images and sound: rates by token, and prices by the piece.
+MEDIA: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "dall-e-3": (
+        {},
+        {
+            "images:1024x1024:standard": "0.04",
+            "images:1024x1024:hd": "0.08",
+            "images:1024x1792:standard": "0.08",
+        },
+    ),
+    "gpt-image-1": ({"input": "5", "image_input": "10", "output": "40"}, {}),
+    "fake-image": ({}, {"images": "0.02"}),
+    "tts-1": ({}, {"characters": "0.000015"}),
+    "gpt-4o-mini-tts": ({"input": "0.60", "output": "12"}, {}),
+    "fake-speech": ({}, {"characters": "0.000015"}),
+    "whisper-1": ({}, {"minutes": "0.007"}),
+    "gpt-4o-transcribe": ({"input": "2.50", "audio_input": "6", "output": "10"}, {}),
+    "fake-ears": ({}, {"seconds": "0.0001"}),
+}
 
 
 @dataclass
@@ -146,7 +165,9 @@ async def open_house(settings: Settings, *, credit_nanos: int = 10 * UNIT) -> As
     async with open_stores(settings) as stores, aiohttp.ClientSession() as http:
         await Partitions(stores.pg).run_once()
         account = await accounts.create_account(stores.pg, "test")
-        await append_prices(stores.pg, [price_from_text(model, rates) for model, rates in PRICES.items()])
+        prices = [price_from_text(model, rates) for model, rates in PRICES.items()]
+        prices += [price_from_text(model, rates, units=pieces) for model, (rates, pieces) in MEDIA.items()]
+        await append_prices(stores.pg, prices)
         created = await keys.create_key(stores.pg, keys.NewKey(account_id=account.id, name="test"))
         books = Bookkeepers(stores.pg, stores.link, stores.scripts)
         stop_books = asyncio.Event()

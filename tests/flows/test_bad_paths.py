@@ -17,8 +17,8 @@ from tests.flows.refusing import Desk, asking, refusing, request, settled_calls
 METHODS = ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND")
 # What LiteLLM and the providers serve under /v1 and is not sold here.
 UNSOLD = [
-    "/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/videos",
-    "/v1/videos/v_1/content", "/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations",
+    "/v1/images", "/v1/images/variations", "/v1/videos",
+    "/v1/videos/v_1/content", "/v1/audio", "/v1/audio/voices", "/v1/audio/speech/stream",
     "/v1/moderations", "/v1/rerank", "/v1/ocr", "/v1/search", "/v1/files", "/v1/files/file-1",
     "/v1/files/file-1/content", "/v1/uploads", "/v1/uploads/u_1/parts", "/v1/batches", "/v1/batches/b_1",
     "/v1/batches/b_1/cancel", "/v1/chat/completions/chatcmpl-1", "/v1/chat/completions/chatcmpl-1/messages",
@@ -84,7 +84,7 @@ async def test_a_path_without_a_price_is_not_passed_free_by_any_method(
                 sent = desk.request(path, asking(CHAT), method=method)
                 says = f"{path} is not sold here"
                 await desk.refused(path, dialect, sent, 404, "endpoint_not_priced", says=says)
-        stranger = request("/v1/images/generations", b"{}")
+        stranger = request("/v1/images/variations", b"{}")
         await desk.refused("without a key", CHAT, stranger, 404, "endpoint_not_priced")
         fields = (
             "connection: upgrade",

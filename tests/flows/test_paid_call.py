@@ -6,7 +6,7 @@ import openai
 
 from tests.books import assert_books_balance
 from tests.fakes.openai_upstream import Answer, FakeUpstream, usage
-from tests.flows.house import House
+from tests.flows.house import ADMIN_KEY, House
 
 MESSAGES = [{"role": "user", "content": "Say hello."}]
 
@@ -57,4 +57,34 @@ async def test_a_caller_that_asks_for_usage_gets_upstreams_bytes(
     without = await house.post(body)
     assert b"prompt_tokens" not in without.body
     assert without.body.endswith(b"data: [DONE]\n\n")
+    await assert_books_balance(house)
+
+
+async def test_what_upstream_says_it_cost_is_kept_and_shown_to_no_caller(
+    house: House, upstream: FakeUpstream
+) -> None:
+    upstream.script(
+        "gpt-4o",
+        Answer(headers={"x-litellm-response-cost": "0.0001234567891"}),
+        Answer(usage=usage(19, 10, cost=2.5e-05)),
+        Answer(headers={"x-litellm-response-cost": "None"}),
+    )
+    bills = []
+    for stream in (False, True, False):
+        reply = await house.post({"model": "gpt-4o", "messages": MESSAGES, "stream": stream})
+        assert (reply.status, "cost" in str(reply.headers)) == (200, False)
+        bills.append(await house.bill(reply.request_id))
+    kept = [
+        await house.stores.pg.fetchval(
+            "SELECT upstream_cost_nanos FROM usage WHERE id = $1::uuid", bill["id"]
+        )
+        for bill in bills
+    ]
+    assert kept == [123_457, 25_000, None]
+    assert {bill["cost_nanos"] for bill in bills} == {147_500}
+    assert "upstream_cost" not in str(bills)
+    admin = {"authorization": f"Bearer {ADMIN_KEY}"}
+    report = await house.get(f"/v1/reports/margin?account_id={house.account.id}", **admin)
+    (total,) = report.json()["totals"]
+    assert (total["calls"], total["calls_without_cost"], total["margin_nanos"]) == (3, 1, 146_543)
     await assert_books_balance(house)

@@ -108,7 +108,6 @@ GET_MODEL_ANTHROPIC = replace(GET_MODEL, sdk="anthropic", arguments={"model_id":
 
 # What the SDKs have and nobody sells here.
 UNSOLD = (
-    Call("openai", "images", "/v1/images/generations", "images.generate", {"prompt": "a cat"}, "anything"),
     Call("openai", "moderations", "/v1/moderations", "moderations.create", {"input": "hm"}, "anything"),
     Call(
         "openai",

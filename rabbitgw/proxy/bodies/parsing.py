@@ -13,14 +13,28 @@ import orjson
 
 from rabbitgw.errors import RequestInvalid
 from rabbitgw.proxy.bodies.anthropic_messages import COUNT_TOKENS_BODY, MESSAGES_BODY
+from rabbitgw.proxy.bodies.form import write_form
 from rabbitgw.proxy.bodies.names import check_members, check_metadata, check_names
 from rabbitgw.proxy.bodies.openai_chat import CHAT_BODY
 from rabbitgw.proxy.bodies.openai_completions import COMPLETIONS_BODY
 from rabbitgw.proxy.bodies.openai_embeddings import EMBEDDINGS_BODY
+from rabbitgw.proxy.bodies.openai_images import IMAGES_BODY, name_account
 from rabbitgw.proxy.bodies.openai_responses import RESPONSES_BODY
+from rabbitgw.proxy.bodies.openai_speech import SPEECH_BODY
 from rabbitgw.proxy.bodies.shape import Shape
 from rabbitgw.proxy.call import Call, optional
-from rabbitgw.proxy.dialects import CHAT, COMPLETIONS, COUNT_TOKENS, EMBEDDINGS, MESSAGES, RESPONSES, Dialect
+from rabbitgw.proxy.dialects import (
+    CHAT,
+    COMPLETIONS,
+    COUNT_TOKENS,
+    EMBEDDINGS,
+    IMAGE_EDITS,
+    IMAGES,
+    MESSAGES,
+    RESPONSES,
+    SPEECH,
+    Dialect,
+)
 
 MODEL_CHARS_MAX: Final = 256
 # 32 MiB can hold ten million values: seconds of the loop's time, and a gigabyte. The longest prompts of token ids have
@@ -46,6 +60,8 @@ SHAPES: Final[dict[str, Shape]] = {
     MESSAGES.name: MESSAGES_BODY,
     COUNT_TOKENS.name: COUNT_TOKENS_BODY,
     EMBEDDINGS.name: EMBEDDINGS_BODY,
+    IMAGES.name: IMAGES_BODY,
+    SPEECH.name: SPEECH_BODY,
 }
 
 
@@ -59,11 +75,7 @@ def parse_call(dialect: Dialect, raw: bytes) -> Call:
     if not body.keys() <= shape.unchecked:
         check_names(body, shape.priced_fields)
         check_members(body)
-    model = body.get("model")
-    if not isinstance(model, str) or not 0 < len(model) <= MODEL_CHARS_MAX:
-        raise RequestInvalid(
-            f"model: a string of 1 to {MODEL_CHARS_MAX} characters is required", field="model"
-        )
+    model = checked_model(body)
     if "metadata" in body:
         metadata = optional(body, "metadata", dict)
         if metadata:
@@ -75,8 +87,22 @@ def parse_call(dialect: Dialect, raw: bytes) -> Call:
     return call
 
 
+def checked_model(body: dict[str, Any]) -> str:
+    """Raises: RequestInvalid."""
+    model = body.get("model")
+    if not isinstance(model, str) or not 0 < len(model) <= MODEL_CHARS_MAX:
+        raise RequestInvalid(
+            f"model: a string of 1 to {MODEL_CHARS_MAX} characters is required", field="model"
+        )
+    return model
+
+
 def upstream_body(call: Call, *, user: str, request_id: str) -> bytes:
     """The body that goes upstream: usage asked for, the account as the user, our request id in the metadata."""
+    if call.form is not None:
+        if call.dialect is IMAGE_EDITS:
+            name_account(call, user)
+        return write_form(call.form, request_id)
     SHAPES[call.dialect.name].mark(call, user, request_id)
     return orjson.dumps(call.body)
 

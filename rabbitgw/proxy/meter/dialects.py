@@ -10,7 +10,13 @@ from rabbitgw.proxy.meter.cohere import Cohere
 from rabbitgw.proxy.meter.gemini import Gemini
 from rabbitgw.proxy.meter.openai_chat import OpenAIChat, OpenAICompletions
 from rabbitgw.proxy.meter.openai_embeddings import OpenAIEmbeddings
-from rabbitgw.proxy.meter.openai_media import OpenAIImages, OpenAISpeech, OpenAITranscriptions
+from rabbitgw.proxy.meter.openai_media import (
+    OpenAIImageEdits,
+    OpenAIImages,
+    OpenAISpeech,
+    OpenAITranscriptions,
+    OpenAITranslations,
+)
 from rabbitgw.proxy.meter.openai_responses import OpenAIResponses
 from rabbitgw.proxy.meter.reading import Reader
 
@@ -24,7 +30,9 @@ _READERS: Final[dict[str, type[Reader]]] = {
         AnthropicCountTokens,
         OpenAIEmbeddings,
         OpenAIImages,
+        OpenAIImageEdits,
         OpenAITranscriptions,
+        OpenAITranslations,
         OpenAISpeech,
         Gemini,
         Cohere,

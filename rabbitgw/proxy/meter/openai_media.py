@@ -12,11 +12,13 @@ Source: openai-python types/{images_response,image_gen_completed_event}.py, type
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from rabbitgw.billing.usage import Usage
-from rabbitgw.proxy.meter.numbers import Object, count, items, obj, openai_usage, states_usage, text
+from rabbitgw.billing.usage import Made, Usage
+from rabbitgw.proxy.meter.numbers import Object, count, items, milli, obj, openai_usage, states_usage, text
 from rabbitgw.proxy.meter.reading import Kind, Reader
+
+WORD_CHARS_MAX: Final = 32  # of a size or quality; what is longer is none
 
 
 class OpenAIImages(Reader):
@@ -53,6 +55,10 @@ class OpenAIImages(Reader):
         self.finish_seen = True
         self.images = len(items(obj(document).get("data")))
         self.delivered_any = self.images > 0
+        if self.images:
+            said = obj(document)
+            size, quality = (text(said.get(name)).lower()[:WORD_CHARS_MAX] for name in ("size", "quality"))
+            self.made = Made(self.images, size, quality)
         self._take_usage(obj(document).get("usage"))
         self._take_svg(obj(obj(document).get("svg_usage")))
 
@@ -85,6 +91,10 @@ class OpenAIImages(Reader):
             service_tier=self.tier,
             per_model=tuple(self._shares),
         )
+
+
+class OpenAIImageEdits(OpenAIImages):
+    dialect: ClassVar[str] = "openai-image-edits"
 
 
 class _Audio(Reader):
@@ -125,8 +135,20 @@ class _Audio(Reader):
 class OpenAITranscriptions(_Audio):
     dialect: ClassVar[str] = "openai-transcriptions"
 
+    def take_body(self, document: Any) -> None:
+        """`duration` beside the words is what models state that know no usage (verbose_json)."""
+        super().take_body(document)
+        duration = obj(document).get("duration")
+        if milli(duration):
+            self._stated = {"seconds": duration, **(self._stated or {})}
+            self.output_stated = True
+
     def output_text(self, document: Any) -> str:
         return text(obj(document).get("delta")) or text(obj(document).get("text"))
+
+
+class OpenAITranslations(OpenAITranscriptions):
+    dialect: ClassVar[str] = "openai-translations"
 
 
 class OpenAISpeech(_Audio):

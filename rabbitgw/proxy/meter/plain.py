@@ -25,25 +25,28 @@ _BLANK: Final = b" \t\r\n"
 class PlainReader(Stated):
     """`feed` each piece and pass on what it returns; `end`; then settle, then `release` the last byte.
 
+    is_json: False for a body that is said to be something else, whatever it looks like.
+
     Raises: ValueError for a dialect that is not in DIALECTS.
     """
 
     __slots__ = ("_body", "_ended", "_is_json", "_last", "_shrinker", "size")
 
-    def __init__(self, dialect: str, *, choices: int = 1) -> None:
+    def __init__(self, dialect: str, *, choices: int = 1, is_json: bool = True) -> None:
         self._reader = reader_of(dialect, choices)
         self.size = 0  # bytes of the body so far
         self._last = b""
         self._body: bytes | bytearray = b""
         self._shrinker: Shrinker | None = None
-        self._is_json: bool | None = None  # None until the first byte that is not blank
+        # None until the first byte that is not blank
+        self._is_json: bool | None = None if is_json else False
         self._ended = False
 
     def feed(self, piece: bytes) -> bytes:
         """Take a piece; the bytes that may go to the client now."""
         if not piece:
             return b""
-        if self.size == 0 and piece[0] in b"{[" and len(piece) <= WHOLE_BYTES_MAX:
+        if self.size == 0 and self._is_json is None and piece[0] in b"{[" and len(piece) <= WHOLE_BYTES_MAX:
             self._is_json = True
             self._body = piece  # nearly always the whole of it: never copied
             self.size = len(piece)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from typing import Any, ClassVar
 
-from rabbitgw.billing.usage import Usage
+from rabbitgw.billing.usage import Made, Usage
 from rabbitgw.proxy.meter.numbers import Object, obj, parse
 from rabbitgw.proxy.sse import Event
 
@@ -51,6 +51,7 @@ class Reader:
     input_stated: bool = True  # False: usage was stated, and no count of the input in it
     output_stated: bool = False  # the stated usage counts the whole output, not a placeholder for it
     images: int = 0
+    made: Made | None = None  # what is shown of the images, of a dialect that makes any
     _named: bool = False  # the first events, which name the model, are read
     _tries: int = 0
 
@@ -118,6 +119,12 @@ class Reader:
         return kind
 
     # What each dialect says
+
+    @property
+    def stated_object(self) -> Object | None:
+        """The usage as it was stated, of a dialect that keeps it whole."""
+        stated: Object | None = getattr(self, "_stated", None)
+        return stated
 
     def take_event(self, name: bytes, document: Object) -> Kind:
         """Take a parsed event."""

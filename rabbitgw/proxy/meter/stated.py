@@ -5,7 +5,9 @@ Owns the one judgement made here: zeros that were stated for an answer with outp
 
 from __future__ import annotations
 
-from rabbitgw.billing.usage import Usage
+from typing import Any
+
+from rabbitgw.billing.usage import Made, Usage
 from rabbitgw.proxy.meter.numbers import Object
 from rabbitgw.proxy.meter.reading import Reader
 
@@ -65,6 +67,17 @@ class Stated:
     def images(self) -> int:
         """Images delivered whole, for models that are sold by the image."""
         return self._reader.images
+
+    @property
+    def made(self) -> Made | None:
+        """What the answer shows of the images in it."""
+        return self._reader.made
+
+    @property
+    def stated_cost(self) -> Any:
+        """The `cost` of the stated usage: what LiteLLM puts there if it is set to, and other routers always."""
+        stated = self._reader.stated_object
+        return stated.get("cost") if stated is not None else None
 
     @property
     def delivered_any(self) -> bool:
