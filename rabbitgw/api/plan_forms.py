@@ -22,6 +22,7 @@ from rabbitgw.api.price_fields import PriceView
 from rabbitgw.api.views import Time, View
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT
 from rabbitgw.billing.entities import ENTITY_TYPES
+from rabbitgw.billing.model_patterns import PATTERN_CHARS_MAX
 from rabbitgw.billing.overflow import (
     ALLOWANCE,
     BLOCK,
@@ -35,7 +36,6 @@ from rabbitgw.billing.overflow import (
 from rabbitgw.billing.plan_assignments import ALIASES, Assignment
 from rabbitgw.billing.plan_pricing import DECIMAL, UNITS
 from rabbitgw.billing.plans import TYPES, DailyLimit, Plan
-from rabbitgw.billing.price_terms import PATTERN_LENGTH_MAX
 from rabbitgw.billing.windows import RESET_TIME_DEFAULT, ZONE_DEFAULT
 from rabbitgw.money import CENTS_MAX, NANOS_PER_CENT
 
@@ -49,12 +49,12 @@ OverflowPolicy = Annotated[
         description="what is done with a call that the day's limit does not cover; of a list, in that order"
     ),
 ]
-ModelName = Annotated[StrictStr, told_text(PATTERN_LENGTH_MAX)]
+ModelName = Annotated[StrictStr, told_text(PATTERN_CHARS_MAX)]
 DegradeMap = Annotated[
     dict[ModelPattern, ModelName],
     told(
         maxProperties=DEGRADE_MAP_MAX,
-        propertyNames={"format": PRINTABLE, "minLength": 1, "maxLength": PATTERN_LENGTH_MAX},
+        propertyNames={"format": PRINTABLE, "minLength": 1, "maxLength": PATTERN_CHARS_MAX},
     ),
 ]
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from rabbitgw.billing.price_terms import checked_pattern
+from rabbitgw.billing.model_patterns import checked_pattern
 from rabbitgw.errors import RequestInvalid
 from rabbitgw.money import AMOUNT_NANOS_MAX, CENTS_MAX
 
@@ -166,10 +166,7 @@ def _check_models(overflow: Overflow) -> None:
     if len(overflow.degrade_map) > DEGRADE_MAP_MAX:
         raise RequestInvalid(f"degrade_map: at most {DEGRADE_MAP_MAX} patterns", field="degrade_map")
     for pattern, _ in overflow.degrade_map:
-        try:
-            checked_pattern(pattern)
-        except RequestInvalid as error:
-            raise RequestInvalid(f"degrade_map: {error.message}", field="degrade_map") from None
+        checked_pattern(pattern, "degrade_map")
     for field, name in targets(overflow):
         if not 1 <= len(name) <= 256 or not name.isprintable() or _WILD & set(name):
             raise RequestInvalid(f"{field}: {name!r} is no name of a model", field=field)

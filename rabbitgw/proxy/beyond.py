@@ -21,7 +21,6 @@ from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
 from rabbitgw.money import ceil_div
 from rabbitgw.proxy.call import Call
-from rabbitgw.proxy.key_gate import is_allowed
 from rabbitgw.proxy.quote import Quote, quote
 from rabbitgw.proxy.relay import Headers
 
@@ -72,7 +71,7 @@ class Alternatives:
         if way.policy != DEGRADE:
             return self._usual
         model = way.overflow.degraded(self._usual.call.model)
-        if model is None or not is_allowed(key, model):
+        if model is None or not key.allows(model):
             return None
         if model not in self._by_model:
             self._by_model[model] = self._degraded(key, model)
