@@ -73,7 +73,14 @@ CREATE TYPE usage_event AS (
 	team_id bigint,
 	included_nanos bigint,
 	overflow text,
-	model_asked text
+	model_asked text,
+	images bigint,
+	image_kind text,
+	audio_ms bigint,
+	characters bigint,
+	image_input_tokens bigint,
+	image_output_tokens bigint,
+	upstream_cost_nanos bigint
 );
 
 COMMENT ON TYPE usage_event IS 'A call that ended, as a statement takes it: an array of these costs a third of an array per column.';
@@ -195,9 +202,14 @@ CREATE FUNCTION corrections_write_deltas() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    INSERT INTO usage_deltas
+    INSERT INTO usage_deltas (
+        account_id, quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
+        cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
+        audio_input_tokens, audio_output_tokens, charge_nanos, costed_charge_nanos
+    )
     SELECT u.account_id, uuid7_quarter(u.id), u.currency, coalesce(u.model, ''), coalesce(u.key_id, 0),
-        coalesce(u.user_id, 0), coalesce(u.team_id, 0), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n.new_nanos - n.old_nanos
+        coalesce(u.user_id, 0), coalesce(u.team_id, 0), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n.new_nanos - n.old_nanos,
+        CASE WHEN u.upstream_cost_nanos IS NULL THEN 0 ELSE n.new_nanos - n.old_nanos END
     FROM new_rows AS n
     JOIN usage AS u ON u.id = n.usage_id
     WHERE n.new_nanos <> n.old_nanos;
@@ -287,12 +299,20 @@ BEGIN
             sum(cached_input_tokens) AS cached_input_tokens, sum(cache_write_tokens) AS cache_write_tokens,
             sum(cache_write_1h_tokens) AS cache_write_1h_tokens, sum(output_tokens) AS output_tokens,
             sum(reasoning_tokens) AS reasoning_tokens, sum(audio_input_tokens) AS audio_input_tokens,
-            sum(audio_output_tokens) AS audio_output_tokens, sum(charge_nanos) AS charge_nanos
+            sum(audio_output_tokens) AS audio_output_tokens, sum(charge_nanos) AS charge_nanos,
+            sum(images) AS images, sum(audio_ms) AS audio_ms, sum(characters) AS characters,
+            sum(costed_calls) AS costed_calls, sum(upstream_cost_nanos) AS upstream_cost_nanos,
+            sum(costed_charge_nanos) AS costed_charge_nanos
         FROM gone
         GROUP BY account_id, quarter, currency, model, key_id, user_id, team_id
     ),
     added AS (
-        INSERT INTO usage_rollups AS r
+        INSERT INTO usage_rollups AS r (
+            account_id, scope, grain, quarter, currency, model, key_id, user_id, team_id, calls, released_calls,
+            input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
+            reasoning_tokens, audio_input_tokens, audio_output_tokens, charge_nanos, images, audio_ms, characters,
+            costed_calls, upstream_cost_nanos, costed_charge_nanos
+        )
         SELECT CASE WHEN s.scope > 0 THEN q.account_id ELSE 0 END, s.scope, g.grain, q.quarter - q.quarter % g.grain,
             q.currency, q.model,
             CASE WHEN s.scope = 2 THEN q.key_id ELSE 0 END,
@@ -300,7 +320,9 @@ BEGIN
             CASE WHEN s.scope = 2 THEN q.team_id ELSE 0 END,
             sum(q.calls), sum(q.released_calls), sum(q.input_tokens), sum(q.cached_input_tokens),
             sum(q.cache_write_tokens), sum(q.cache_write_1h_tokens), sum(q.output_tokens), sum(q.reasoning_tokens),
-            sum(q.audio_input_tokens), sum(q.audio_output_tokens), sum(q.charge_nanos)
+            sum(q.audio_input_tokens), sum(q.audio_output_tokens), sum(q.charge_nanos), sum(q.images),
+            sum(q.audio_ms), sum(q.characters), sum(q.costed_calls), sum(q.upstream_cost_nanos),
+            sum(q.costed_charge_nanos)
         FROM quarters AS q
         CROSS JOIN unnest('{0,1,2}'::smallint[]) AS s (scope)
         CROSS JOIN unnest('{1,32}'::smallint[]) AS g (grain)
@@ -316,7 +338,13 @@ BEGIN
             reasoning_tokens = r.reasoning_tokens + EXCLUDED.reasoning_tokens,
             audio_input_tokens = r.audio_input_tokens + EXCLUDED.audio_input_tokens,
             audio_output_tokens = r.audio_output_tokens + EXCLUDED.audio_output_tokens,
-            charge_nanos = r.charge_nanos + EXCLUDED.charge_nanos
+            charge_nanos = r.charge_nanos + EXCLUDED.charge_nanos,
+            images = r.images + EXCLUDED.images,
+            audio_ms = r.audio_ms + EXCLUDED.audio_ms,
+            characters = r.characters + EXCLUDED.characters,
+            costed_calls = r.costed_calls + EXCLUDED.costed_calls,
+            upstream_cost_nanos = r.upstream_cost_nanos + EXCLUDED.upstream_cost_nanos,
+            costed_charge_nanos = r.costed_charge_nanos + EXCLUDED.costed_charge_nanos
     )
     SELECT count(*) INTO folded FROM gone;
     RETURN folded;
@@ -331,24 +359,44 @@ CREATE FUNCTION usage_write_deltas() RETURNS trigger
 BEGIN
     -- A call that was given back is counted as one, and nothing that it used.
     IF TG_OP <> 'DELETE' THEN
-        INSERT INTO usage_deltas
+        INSERT INTO usage_deltas (
+            account_id, quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
+            cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
+            audio_input_tokens, audio_output_tokens, charge_nanos, images, audio_ms, characters, costed_calls,
+            upstream_cost_nanos, costed_charge_nanos
+        )
         SELECT account_id, uuid7_quarter(id), currency, coalesce(model, ''), coalesce(key_id, 0), coalesce(user_id, 0),
             coalesce(team_id, 0), c.counted, (1 - c.counted), input_tokens * c.counted,
             cached_input_tokens * c.counted, cache_write_tokens * c.counted,
             cache_write_1h_tokens * c.counted, output_tokens * c.counted, reasoning_tokens * c.counted,
-            audio_input_tokens * c.counted, audio_output_tokens * c.counted, charge_nanos
+            audio_input_tokens * c.counted, audio_output_tokens * c.counted, charge_nanos,
+            images * c.counted, coalesce(audio_ms, 0) * c.counted, characters * c.counted, c.costed,
+            coalesce(upstream_cost_nanos, 0) * c.costed, charge_nanos * c.costed
         FROM new_rows
-        CROSS JOIN LATERAL (SELECT (status <> 'released')::integer AS counted) AS c;
+        CROSS JOIN LATERAL (
+            SELECT (status <> 'released')::integer AS counted,
+                (status <> 'released' AND upstream_cost_nanos IS NOT NULL)::integer AS costed
+        ) AS c;
     END IF;
     IF TG_OP <> 'INSERT' THEN
-        INSERT INTO usage_deltas
+        INSERT INTO usage_deltas (
+            account_id, quarter, currency, model, key_id, user_id, team_id, calls, released_calls, input_tokens,
+            cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens,
+            audio_input_tokens, audio_output_tokens, charge_nanos, images, audio_ms, characters, costed_calls,
+            upstream_cost_nanos, costed_charge_nanos
+        )
         SELECT account_id, uuid7_quarter(id), currency, coalesce(model, ''), coalesce(key_id, 0), coalesce(user_id, 0),
             coalesce(team_id, 0), -c.counted, -(1 - c.counted), -input_tokens * c.counted,
             -cached_input_tokens * c.counted, -cache_write_tokens * c.counted,
             -cache_write_1h_tokens * c.counted, -output_tokens * c.counted, -reasoning_tokens * c.counted,
-            -audio_input_tokens * c.counted, -audio_output_tokens * c.counted, -charge_nanos
+            -audio_input_tokens * c.counted, -audio_output_tokens * c.counted, -charge_nanos,
+            -images * c.counted, -coalesce(audio_ms, 0) * c.counted, -characters * c.counted, -c.costed,
+            -coalesce(upstream_cost_nanos, 0) * c.costed, -charge_nanos * c.costed
         FROM old_rows
-        CROSS JOIN LATERAL (SELECT (status <> 'released')::integer AS counted) AS c;
+        CROSS JOIN LATERAL (
+            SELECT (status <> 'released')::integer AS counted,
+                (status <> 'released' AND upstream_cost_nanos IS NOT NULL)::integer AS costed
+        ) AS c;
     END IF;
     RETURN NULL;
 END
@@ -1048,6 +1096,13 @@ CREATE TABLE usage (
     included_nanos bigint DEFAULT 0 NOT NULL,
     overflow text,
     model_asked text,
+    images bigint DEFAULT 0 NOT NULL,
+    image_kind text,
+    audio_ms bigint,
+    characters bigint DEFAULT 0 NOT NULL,
+    image_input_tokens bigint,
+    image_output_tokens bigint,
+    upstream_cost_nanos bigint,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 )
@@ -1084,6 +1139,18 @@ COMMENT ON COLUMN usage.included_nanos IS 'What of its cost a plan bore; it is n
 COMMENT ON COLUMN usage.overflow IS 'By which policy of a plan it went beyond a daily limit; null: it did not.';
 
 COMMENT ON COLUMN usage.model_asked IS 'The model that the caller asked for, where a plan had another one serve.';
+
+COMMENT ON COLUMN usage.image_kind IS 'Size and quality of its images, as a price names them: "1024x1792:hd".';
+
+COMMENT ON COLUMN usage.audio_ms IS 'Sound that it heard or made, where that is stated or charged; null: booked before that was kept.';
+
+COMMENT ON COLUMN usage.characters IS 'Of the text that it was to speak.';
+
+COMMENT ON COLUMN usage.image_input_tokens IS 'Of its input; null: booked before that was kept.';
+
+COMMENT ON COLUMN usage.image_output_tokens IS 'Of its output; null: booked before that was kept.';
+
+COMMENT ON COLUMN usage.upstream_cost_nanos IS 'What upstream says that it cost, in 10^-9 US dollars; null: it said nothing.';
 
 CREATE TABLE usage_default (
     id uuid NOT NULL,
@@ -1133,6 +1200,13 @@ CREATE TABLE usage_default (
     included_nanos bigint DEFAULT 0 NOT NULL,
     overflow text,
     model_asked text,
+    images bigint DEFAULT 0 NOT NULL,
+    image_kind text,
+    audio_ms bigint,
+    characters bigint DEFAULT 0 NOT NULL,
+    image_input_tokens bigint,
+    image_output_tokens bigint,
+    upstream_cost_nanos bigint,
     CONSTRAINT usage_expired_once CHECK (((expired_position IS NOT NULL) OR (expired_nanos = 0))),
     CONSTRAINT usage_status_check CHECK ((status = ANY (ARRAY['settled'::text, 'partial'::text, 'released'::text, 'expired'::text])))
 );
@@ -1155,7 +1229,13 @@ CREATE TABLE usage_deltas (
     reasoning_tokens bigint NOT NULL,
     audio_input_tokens bigint NOT NULL,
     audio_output_tokens bigint NOT NULL,
-    charge_nanos bigint NOT NULL
+    charge_nanos bigint NOT NULL,
+    images bigint DEFAULT 0 NOT NULL,
+    audio_ms bigint DEFAULT 0 NOT NULL,
+    characters bigint DEFAULT 0 NOT NULL,
+    costed_calls integer DEFAULT 0 NOT NULL,
+    upstream_cost_nanos bigint DEFAULT 0 NOT NULL,
+    costed_charge_nanos bigint DEFAULT 0 NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='50000', autovacuum_vacuum_cost_delay='0');
 
@@ -1184,6 +1264,12 @@ CREATE TABLE usage_rollups (
     audio_input_tokens numeric NOT NULL,
     audio_output_tokens numeric NOT NULL,
     charge_nanos numeric NOT NULL,
+    images numeric DEFAULT 0 NOT NULL,
+    audio_ms numeric DEFAULT 0 NOT NULL,
+    characters numeric DEFAULT 0 NOT NULL,
+    costed_calls bigint DEFAULT 0 NOT NULL,
+    upstream_cost_nanos numeric DEFAULT 0 NOT NULL,
+    costed_charge_nanos numeric DEFAULT 0 NOT NULL,
     CONSTRAINT usage_rollups_grain_check CHECK ((grain = ANY (ARRAY[1, 32]))),
     CONSTRAINT usage_rollups_scope_check CHECK (((scope >= 0) AND (scope <= 2)))
 )
@@ -1196,6 +1282,10 @@ COMMENT ON COLUMN usage_rollups.scope IS '0: all accounts (account_id 0), by mod
 COMMENT ON COLUMN usage_rollups.grain IS 'Quarter hours in the row: 1, or 32, which is a third of a day in UTC.';
 
 COMMENT ON COLUMN usage_rollups.quarter IS 'The first of them, counted from 1970 in UTC.';
+
+COMMENT ON COLUMN usage_rollups.costed_calls IS 'Of its calls, those of which upstream said what they cost.';
+
+COMMENT ON COLUMN usage_rollups.costed_charge_nanos IS 'What those were charged, corrections included.';
 
 ALTER TABLE users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME users_id_seq

@@ -21,6 +21,7 @@ from rabbitgw.config import Settings
 from rabbitgw.errors import ModelNotPriced
 from rabbitgw.money import ceil_div
 from rabbitgw.proxy.call import Call
+from rabbitgw.proxy.media_calls import media_quote
 from rabbitgw.proxy.quote import Quote, quote
 from rabbitgw.proxy.relay import Headers
 
@@ -62,6 +63,9 @@ class Alternatives:
         if taken is not self._usual:
             call = taken.call
             call.body["model"] = call.model
+            if call.form is not None:
+                model = call.model.encode()
+                call.form = [replace(part, data=model) if part.name == "model" else part for part in call.form]
             if call.output_limit is not None and call.output_limit != self._usual.call.output_limit:
                 call.limit_output(call.output_limit)
         taken.facts["of"] = hold.way.policy
@@ -90,7 +94,7 @@ class Alternatives:
             limit = most
         lesser = replace(call, model=model, output_limit=limit)
         try:
-            offer = quote(lesser, price, self._settings)
+            offer = (quote if call.wanted is None else media_quote)(lesser, price, self._settings)
         except ModelNotPriced:
             return None
         if price.min_charge_nanos and not call.dialect.free:

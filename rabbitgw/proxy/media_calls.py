@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rabbitgw.billing.admission import Terms
+from rabbitgw.billing.hold import Terms
 from rabbitgw.billing.prices import Price
 from rabbitgw.billing.usage import PARTIAL as ENDED_EARLY
 from rabbitgw.billing.wanted import Wanted, heard_at, likely_usage, unpriced, with_pieces, worst_nanos

@@ -15,8 +15,9 @@ from rabbitgw.billing.overflow import Overflow
 from rabbitgw.billing.price_book import append_prices
 from rabbitgw.billing.price_text import price_from_text
 from tests.books import assert_books_balance
-from tests.fakes.openai_upstream import Answer, FakeUpstream, usage
+from tests.fakes.openai_upstream import Answer, FakeUpstream, Raw, usage
 from tests.flows.house import House, Reply, until
+from tests.flows.media import received, sdk_of
 
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
 WORDS = {**BODY, "model": "words", "max_tokens": 400, "stream": True}
@@ -118,6 +119,29 @@ async def test_a_lesser_model_serves_at_its_own_price_and_all_say_so(
     )
     refused(await house.post(BODY, authorization=f"Bearer {barred.secret}"))
     assert await balance(house) == CREDIT_NANOS - 147_500 - 2 * 8_850
+    await assert_books_balance(house)
+
+
+async def test_a_lesser_model_hears_a_form_that_names_it(house: House, upstream: FakeUpstream) -> None:
+    answer = b'{"text": "Hello", "usage": {"type": "duration", "seconds": 9}}'
+    upstream.script("/v1/audio/transcriptions", Raw([answer], content_type="application/json", framing="length"))
+    overflow = Overflow(("degrade",), degrade_map=(("gpt-4o-transcribe", "whisper-1"),))
+    await on_plan(house, 0, overflow)
+    async with sdk_of(house) as sdk:
+        raw = await sdk.audio.transcriptions.with_raw_response.create(
+            model="gpt-4o-transcribe", file=("a.mp3", b"ID3" * 500)
+        )
+    assert raw.headers["x-rabbitgw-model"] == "whisper-1"
+    bill = await house.bill(raw.headers["x-rabbitgw-request-id"])
+    # 9 s at 7 000 000 nanos a minute
+    assert (bill["model"], bill["model_asked"], bill["cost_nanos"]) == (
+        "whisper-1",
+        "gpt-4o-transcribe",
+        1_050_000,
+    )
+    (sent,) = upstream.of("/v1/audio/transcriptions")
+    fields, files = received(sent)
+    assert (fields["model"], [file.data for file in files]) == ("whisper-1", [b"ID3" * 500])
     await assert_books_balance(house)
 
 
