@@ -28,6 +28,7 @@ lint: $(VENV)/.test
 
 # The gateway beside its peers, up to half an hour on a quiet machine; docs/BENCH.md. QUICK=1: minutes, into .cache.
 bench: $(VENV)/.bench
+	$(BIN)/python -m bench.windows $(if $(QUICK),--quick --out .cache/bench)
 	$(BIN)/python -m bench.run $(if $(QUICK),--quick --out .cache/bench)
 
 # Reports on ten million calls, some ten minutes; its results are bench/results/reports.json and reports_plans.txt.
