@@ -38,12 +38,12 @@ def make_data_dir(data_dir: Path) -> Path:
 
 
 @contextmanager
-def throw_away_dir() -> Iterator[Path]:
-    """A temporary data directory, gone after the block.
+def throw_away_dir(parent: Path | None = None) -> Iterator[Path]:
+    """A temporary data directory, gone after the block; below `parent` or where the machine keeps such.
 
     `tempfile`'s own folders are closed to others, so that root's PostgreSQL could not live in them.
     """
-    with tempfile.TemporaryDirectory(prefix="rabbitgw-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="rabbitgw-", dir=parent, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o711)
         yield folder
