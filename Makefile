@@ -35,9 +35,11 @@ bench: $(VENV)/.bench
 bench-reports: $(VENV)/.test
 	$(BIN)/python -m bench.reports
 
-# Ten thousand streams in a row, a third of them rude, twice: minutes. Its result is bench/results/soak_streams.md.
+# Ten thousand streams in a row, a third of them rude, twice: minutes; and 100 000 keys on 1 000 plans that load and
+# change, SOAK_S seconds for each half of eleven rounds. The results are bench/results/soak_streams.md and soak_plans.json.
 soak: $(VENV)/.test
 	$(BIN)/python -m bench.soak_streams
+	$(BIN)/python -m bench.soak_plans $(if $(SOAK_S),--seconds $(SOAK_S))
 
 # After a change of sql/migrations: write sql/schema.sql, their sum, anew.
 schema: $(VENV)/.test

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import httptools
@@ -53,6 +55,7 @@ class Job:
     seconds: float = 1.0
     max_tokens: int | None = 1024
     keeps_ids: bool = False  # tell the gateway's ids of the whole answers
+    keys_file: str = ""  # instead of `key`: one a line; requests take them in turn
     watch: dict[str, list[int]] = field(default_factory=dict)
 
     @property
@@ -60,7 +63,13 @@ class Job:
         """How many a whole answer has; 0 of a plain one."""
         return chunks_of(self.model)
 
-    def request(self) -> bytes:
+    def each(self) -> Iterator[bytes]:
+        """One after the other, without end."""
+        keys = Path(self.keys_file).read_text("ascii").split() if self.keys_file else [self.key]
+        head, tail = self.request("@@@").split(b"@@@")
+        return itertools.cycle([head + key.encode() + tail for key in keys])
+
+    def request(self, key: str) -> bytes:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}],
@@ -74,7 +83,7 @@ class Job:
         head = (
             "POST /v1/chat/completions HTTP/1.1\r\n"
             f"Host: 127.0.0.1:{self.port}\r\n"
-            f"Authorization: Bearer {self.key}\r\n"
+            f"Authorization: Bearer {key}\r\n"
             "Content-Type: application/json\r\n"
             "Accept: application/json\r\n"
             "User-Agent: bench\r\n"
@@ -219,7 +228,7 @@ class Load:
         self.job = job
         self.seen = Seen()
         self._loop = asyncio.get_running_loop()
-        self._request = job.request()
+        self._requests = job.each()
         self._links: list[Link] = []
 
     async def run(self) -> dict[str, Any]:
@@ -249,7 +258,7 @@ class Load:
             nonlocal left, busy
             if left > 0 and not link.transport.is_closing():
                 left -= 1
-                link.send(self._request)
+                link.send(next(self._requests))
             else:
                 busy -= 1
                 if not busy:
@@ -261,7 +270,7 @@ class Load:
         busy = len(links)
         for link in links:
             left -= 1
-            link.send(self._request)
+            link.send(next(self._requests))
         await ended
         took_ns = time.monotonic_ns() - began_ns
         await asyncio.sleep(AFTERWORK_S)
@@ -283,7 +292,7 @@ class Load:
                 ended.set()
 
         async def on_new_link(due_ns: int) -> None:
-            (await self._connect(on_done, 1))[0].send(self._request, due_ns)
+            (await self._connect(on_done, 1))[0].send(next(self._requests), due_ns)
 
         def on_due(due_ns: int) -> None:
             nonlocal busy
@@ -292,7 +301,7 @@ class Load:
             while idle:
                 link = idle.pop()
                 if not link.transport.is_closing():
-                    link.send(self._request, due_ns)
+                    link.send(next(self._requests), due_ns)
                     return
             connecting.add(asyncio.ensure_future(on_new_link(due_ns)))
 
@@ -331,7 +340,7 @@ class Load:
         links = await self._connect(lambda link: None, self.job.connections)
         for link in links:
             link.on_chunk = lambda link=link: on_first(link)  # type: ignore[misc]
-            link.send(self._request)
+            link.send(next(self._requests))
         async with asyncio.timeout(TAIL_S):
             await opened.wait()
         print(json.dumps({"open": count}), flush=True)

@@ -65,7 +65,9 @@ class Alternatives:
             call.body["model"] = call.model
             if call.form is not None:
                 model = call.model.encode()
-                call.form = [replace(part, data=model) if part.name == "model" else part for part in call.form]
+                call.form = [
+                    replace(part, data=model) if part.name == "model" else part for part in call.form
+                ]
             if call.output_limit is not None and call.output_limit != self._usual.call.output_limit:
                 call.limit_output(call.output_limit)
         taken.facts["of"] = hold.way.policy

@@ -124,7 +124,9 @@ async def test_a_lesser_model_serves_at_its_own_price_and_all_say_so(
 
 async def test_a_lesser_model_hears_a_form_that_names_it(house: House, upstream: FakeUpstream) -> None:
     answer = b'{"text": "Hello", "usage": {"type": "duration", "seconds": 9}}'
-    upstream.script("/v1/audio/transcriptions", Raw([answer], content_type="application/json", framing="length"))
+    upstream.script(
+        "/v1/audio/transcriptions", Raw([answer], content_type="application/json", framing="length")
+    )
     overflow = Overflow(("degrade",), degrade_map=(("gpt-4o-transcribe", "whisper-1"),))
     await on_plan(house, 0, overflow)
     async with sdk_of(house) as sdk:
@@ -139,7 +141,7 @@ async def test_a_lesser_model_hears_a_form_that_names_it(house: House, upstream:
         "gpt-4o-transcribe",
         1_050_000,
     )
-    (sent,) = upstream.of("/v1/audio/transcriptions")
+    (sent,) = (one for one in upstream.requests if one.path == "/v1/audio/transcriptions")
     fields, files = received(sent)
     assert (fields["model"], [file.data for file in files]) == ("whisper-1", [b"ID3" * 500])
     await assert_books_balance(house)
