@@ -69,8 +69,7 @@ class PlanChange(Form):
     name: Name
 
 
-class DailyLimitForm(Form):
-    plan_id: Id
+class LimitFields(Form):
     daily_limit_cents: Cents
     overflow_policy: OverflowPolicy = BLOCK
     reset_time: ResetTime = Field(default=RESET_TIME_DEFAULT, description="HH:MM in the zone")
@@ -96,6 +95,10 @@ class DailyLimitForm(Form):
     shadow: StrictBool = Field(default=False, description="count and tell, but refuse nothing")
 
 
+class DailyLimitForm(LimitFields):
+    plan_id: Id
+
+
 class DailyLimitChange(Form):
     """A field that is left out stays as it is."""
 
@@ -114,8 +117,7 @@ class DailyLimitChange(Form):
     timezone: StrictStr = Field(default_factory=str, description="holds from the next day on")
 
 
-class PriceRuleForm(Form):
-    plan_id: Id
+class RuleFields(Form):
     model_pattern: ModelPattern = Field(description="a model's name, or a pattern like gpt-4o*")
     unit: Annotated[StrictStr, told(enum=list(UNITS))] = Field(
         description="`token` (base_price is per million), `request`, `minute` of sound, or `image`"
@@ -127,6 +129,10 @@ class PriceRuleForm(Form):
     min_charge_cents: Cents = Field(default=0, description="the least that a call which is charged costs")
     effective_from: Moment | None = Field(default=None, description="now if left out or past")
     effective_to: Moment | None = None
+
+
+class PriceRuleForm(RuleFields):
+    plan_id: Id
 
 
 class RuleEndForm(Form):
@@ -256,7 +262,13 @@ def changes_of(form: DailyLimitChange) -> dict[str, Any]:
     return {_BILLING_NAMES.get(name, name): _as_billing(name, value) for name, value in given.items()}
 
 
-def overflow_of(form: DailyLimitForm) -> Overflow:
+def limit_of(form: LimitFields) -> DailyLimit:
+    """The limit that a form describes."""
+    nanos = form.daily_limit_cents * NANOS_PER_CENT
+    return DailyLimit(nanos, form.timezone, form.reset_time, overflow_of(form))
+
+
+def overflow_of(form: LimitFields) -> Overflow:
     fields = (
         "overflow_policy",
         "grace_cents",

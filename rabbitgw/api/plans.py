@@ -25,7 +25,7 @@ from rabbitgw.api.plan_forms import (
     PriceRuleView,
     RuleEndForm,
     changes_of,
-    overflow_of,
+    limit_of,
 )
 from rabbitgw.api.price_fields import PriceView
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
@@ -178,10 +178,7 @@ class PlanRoutes:
 
     async def add_daily_limit(self, asked: Asked[DailyLimitForm, Nothing]) -> DailyLimitView:
         form = asked.form
-        limit = plans.DailyLimit(
-            form.daily_limit_cents * NANOS_PER_CENT, form.timezone, form.reset_time, overflow_of(form)
-        )
-        limit = await plans.add_daily_limit(self._pg, form.plan_id, limit)
+        limit = await plans.add_daily_limit(self._pg, form.plan_id, limit_of(form))
         telemetry.log("plan_changed", plan_id=form.plan_id)
         return DailyLimitView.of_limit(form.plan_id, limit)
 

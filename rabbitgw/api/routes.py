@@ -23,6 +23,7 @@ from rabbitgw.api.teams import TeamRoutes
 from rabbitgw.api.usage_list import UsageRoute
 from rabbitgw.api.users import UserRoutes
 from rabbitgw.api.views import About, OwnWallets, WalletView
+from rabbitgw.api.whatif import WhatifRoute
 from rabbitgw.api.windows import WindowRoutes
 from rabbitgw.billing.bill_lines import bill_line
 from rabbitgw.billing.wallets import live_wallets
@@ -44,6 +45,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *ModelRuleRoutes(deps).routes(),
         UsageRoute(deps).route(),
         RerateRoute(deps).route(),
+        WhatifRoute(deps).route(),
         *ReportRoutes(deps).routes(),
         *CallerRoutes(deps).routes(),
         *HealthRoutes(deps).routes(),

@@ -16,14 +16,17 @@ from rabbitgw.stores import Pool, connection
 
 
 async def check_targets(pg: Pool, plan_id: int, currency: str, overflow: Overflow) -> None:
-    """Raises: RequestInvalid (naming the field and the model), PostgresUnavailable."""
-    named = targets(overflow)
-    if not named:
-        return
-    listed = await load_book(pg)
-    async with connection(pg) as db:
-        own = PriceBook(await history_of_plan(db, plan_id))
-    for field, name in named:
+    """As `check_sold`, of a plan that there is. Raises: RequestInvalid, PostgresUnavailable."""
+    if targets(overflow):
+        listed = await load_book(pg)
+        async with connection(pg) as db:
+            own = PriceBook(await history_of_plan(db, plan_id))
+        check_sold(overflow, own, listed, currency)
+
+
+def check_sold(overflow: Overflow, own: PriceBook, listed: PriceBook, currency: str) -> None:
+    """Raises: RequestInvalid, naming the field and the model."""
+    for field, name in targets(overflow):
         if (own.match(name, currency) or listed.match(name, currency)) is None:
             raise RequestInvalid(f"{field}: {name!r} has no price in {currency}", field=field)
     for pattern, name in overflow.degrade_map:

@@ -60,7 +60,7 @@ async def assign(
         checked_zone(timezone)
     starts = _checked_span(effective_from, effective_to)
     async with transaction(pg) as db:
-        entity = await _entity(db, entity_type, entity_id)
+        entity = await entity_of(db, entity_type, entity_id)
         await lock_account(db, entity.account_id)
         currency = await db.fetchval(statements.plans.currency_of, entity.account_id)
         plan = await locked(db, plan_id, None)
@@ -102,12 +102,12 @@ async def end_assignment(pg: Pool, assignment_id: int) -> Assignment:
 async def assignments_of(pg: Pool, entity_type: str, entity_id: int) -> list[Assignment]:
     """An entity's own, newest first, ended ones too. Raises: RequestInvalid, NotFound, PostgresUnavailable."""
     async with connection(pg) as db:
-        entity = await _entity(db, entity_type, entity_id)
+        entity = await entity_of(db, entity_type, entity_id)
         rows = await db.fetch(statements.plans.assignments_of, *entity.columns, PAGE_MAX)
     return [_assignment(row) for row in rows]
 
 
-async def _entity(db: PoolConnection, entity_type: str, entity_id: int) -> Entity:
+async def entity_of(db: PoolConnection, entity_type: str, entity_id: int) -> Entity:
     """Raises: RequestInvalid, NotFound."""
     kind = ALIASES.get(entity_type, entity_type)
     if kind not in ENTITY_TYPES:
