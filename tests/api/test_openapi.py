@@ -24,6 +24,13 @@ from tests.api.described import Described
 if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
 
+WHATIF = {
+    "entity_type": "account",
+    "entity_id": 1,
+    "from": "2026-11-01T00:00:00Z",
+    "to": "2026-12-01T00:00:00Z",
+    "daily_limit": {"daily_limit_cents": 5},
+}
 PRICE = {
     "pattern": "gpt-4o*",
     "input_nanos_per_mtok": 2_500_000_000,
@@ -245,6 +252,9 @@ class Asks:
             "list_assignments": get("/assignment/account/1"),
             "end_assignment": post("/assignment/1/end"),
             "archive_plan": post("/1/archive"),
+            "whatif": lambda: self.operator.post(
+                "plans/whatif", {**EVERY_CALL, "daily_limit": {"daily_limit_cents": 5}}
+            ),
         }
 
     async def create_account(self) -> None:

@@ -72,6 +72,27 @@ BEYOND_SCHEMA = {
         )
     },
     ("POST /v1/plans/assign", "timezone"): "no zone",
+    ("POST /v1/admin/plans/whatif", "timezone"): "no zone",
+    ("POST /v1/admin/plans/whatif", "from"): "not before `to`, or too long before it",
+    ("POST /v1/admin/plans/whatif", "plan_id"): "beside a draft",
+    ("POST /v1/admin/plans/whatif", "daily_limit"): "neither a plan nor a draft is given",
+    **{
+        ("POST /v1/admin/plans/whatif", field): "as of the plan's own routes"
+        for field in (
+            "overflow_policy",
+            "funding",
+            "grace_cents",
+            "grace_charged",
+            "degrade_map",
+            "degrade_default",
+            "degrade_cents",
+            "base_price",
+            "input_multiplier",
+            "output_multiplier",
+            "price_multiplier",
+            "unit",
+        )
+    },
     ("POST /v1/plans/assign", "effective_from"): "too far ahead",
     ("POST /v1/plans/assign", "effective_to"): "not after its begin, or past",
     ("POST /v1/plans/pricing", "base_price"): "with its multipliers beyond a price",
@@ -109,6 +130,10 @@ BEYOND_SCHEMA = {
     ("GET /v1/reports/period", "group_by"): "of all accounts together, by more than day and model",
     ("GET /v1/reports/period", "timezone"): "no zone",
     ("GET /v1/reports/budget", "account_id"): "left out by the operator, with no team, user or key either",
+    ("GET /v1/reports/margin", "from"): "left out, after `to`, or too long before it",
+    ("GET /v1/reports/margin", "to"): "left out, or in a zone's future",
+    ("GET /v1/reports/margin", "group_by"): "of all accounts together, by more than day and model",
+    ("GET /v1/reports/margin", "timezone"): "no zone",
     ("GET /v1/usage", "from"): "after `to`, or before 1970",
     ("GET /v1/usage", "to"): "before 1970",
     ("GET /v1/usage", "limit"): "more than a page of JSON holds, which is less than of CSV",

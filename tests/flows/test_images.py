@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 
+from rabbitgw.billing import plan_assignments, plan_pricing, plans
+from rabbitgw.billing.key_push import push_keys_below
 from tests.books import assert_books_balance
 from tests.fakes.openai_upstream import Drop, FakeUpstream, Raw, Refuse
 from tests.flows.house import House, until
@@ -222,3 +224,26 @@ async def test_edits_go_as_a_form_and_cost_what_is_stated(house: House, upstream
 
 def bearer(house: House) -> dict[str, str]:
     return {"authorization": f"Bearer {house.secret}"}
+
+
+async def test_a_plan_sells_images_at_its_own_price(house: House, upstream: FakeUpstream) -> None:
+    pg = house.stores.pg
+    plan = await plans.create_plan(pg, "artists", "daily_limit", "USD")
+    rule = plan_pricing.PriceRule("dall-*", "image", "0.03", price_multiplier="1.5")
+    price = await plan_pricing.add_rule(pg, plan.id, rule)
+    made = await plan_assignments.assign(pg, plan.id, entity_type="account", entity_id=house.account.id)
+    assert await push_keys_below(pg, house.stores.scripts, made.entity)
+    upstream.script(PATH, answer(2))
+    nanos = 0
+
+    async def by_the_plan() -> bool:
+        nonlocal nanos
+        reply = await house.post({"model": "dall-e-3", "prompt": "x", "n": 2}, path=PATH)
+        bill = await house.bill(reply.request_id)
+        nanos += bill["cost_nanos"]
+        return bool(bill["price_version"] == price.version and bill["cost_nanos"] == 90_000_000)
+
+    await until(by_the_plan)
+    reply = await house.post({"model": "dall-e-3", "prompt": "x", "size": "512x512", "n": 2}, path=PATH)
+    assert (await house.bill(reply.request_id))["cost_nanos"] == 90_000_000  # of any size
+    await charged(house, nanos + 90_000_000)

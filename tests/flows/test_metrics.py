@@ -11,7 +11,7 @@ import pytest
 
 from tests.books import assert_books_balance
 from tests.fakes.openai_upstream import Answer, FakeUpstream, Refuse, usage
-from tests.flows.house import ADMIN_KEY, PRICES, House, until
+from tests.flows.house import ADMIN_KEY, MEDIA, PRICES, House, until
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 LINE = re.compile(r"^(\w+(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
@@ -60,7 +60,7 @@ async def test_a_charge_is_timed_booked_and_counted(
     assert new == {"rabbitgw_settle_seconds_count": 1, "rabbitgw_consumer_events_total": 1}
     now = await figures.now()
     assert now["rabbitgw_redis_up"] == 1
-    assert now["rabbitgw_price_book_prices"] == len(PRICES)
+    assert now["rabbitgw_price_book_prices"] == len(PRICES) + len(MEDIA)
     assert now["rabbitgw_price_book_stale"] == 0
     assert now["rabbitgw_ends_kept"] == now["rabbitgw_spool_records"] == 0
     assert now['rabbitgw_upstream_connections{state="busy"}'] == 0

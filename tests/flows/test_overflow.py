@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from rabbitgw.billing.price_book import append_prices
 from rabbitgw.billing.price_text import price_from_text
 from tests.books import assert_books_balance
 from tests.fakes.openai_upstream import Answer, FakeUpstream, Raw, usage
-from tests.flows.house import House, Reply, until
+from tests.flows.house import ADMIN_KEY, House, Reply, until
 from tests.flows.media import received, sdk_of
 
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
@@ -264,4 +265,49 @@ async def test_fifty_calls_at_once_at_the_edge_of_allowance_and_grace_pass_neith
     assert 0 < by_grace <= 6  # of a million, at 147 500
     assert 0 < len(bills) - by_grace <= 13  # of two
     assert await balance(house) == CREDIT_NANOS
+    await assert_books_balance(house)
+
+
+async def test_a_draft_of_the_same_plan_says_of_the_same_calls_what_became_of_them(house: House) -> None:
+    chain = Overflow(
+        ("grace", "degrade", "block"), 260_000, degrade_map=(("gpt-4*", "mini"),), degrade_nanos=25_000
+    )
+    limit = await on_plan(house, 260_000, chain)
+    replies = [await house.post(BODY) for _ in range(6)]
+    assert [reply.headers.get("x-rabbitgw-overflow") for reply in replies] == [
+        None, "grace", "degrade", "degrade", "block", "block",
+    ]  # fmt: skip
+    for reply in replies[:4]:
+        await house.bill(reply.request_id)
+    now = datetime.now(UTC)
+    span = {"from": (now - timedelta(days=1)).isoformat(), "to": (now + timedelta(days=1)).isoformat()}
+    asked = {"entity_type": "account", "entity_id": house.account.id, **span}
+    headers = {"x-api-key": ADMIN_KEY}
+
+    async def whatif(**how: Any) -> Any:
+        url = f"{house.base_url}/v1/admin/plans/whatif"
+        async with house.http.post(url, json={**asked, **how}, headers=headers) as answer:
+            return await answer.json()
+
+    plan_id = await house.stores.pg.fetchval("SELECT plan_id FROM plan_daily_limits WHERE id = $1", limit.id)
+    same = await whatif(plan_id=plan_id)
+    assert [same[name] for name in ("calls", "within", "grace", "degraded", "refused")] == [4, 1, 1, 2, 0]
+    assert (same["cost_nanos"], same["included_nanos"]) == (165_200, 147_500)
+    assert (same["would_cost_nanos"], same["would_include_nanos"], same["difference_nanos"]) == (
+        165_200,
+        147_500,
+        0,
+    )
+    # the degraded ones were asked for as gpt-4o, and would have been served as such
+    open_to_all = await whatif(daily_limit={"daily_limit_cents": 100})
+    assert (open_to_all["within"], open_to_all["would_cost_nanos"]) == (4, 590_000)
+    none = await whatif(daily_limit={"daily_limit_cents": 0})
+    assert (none["refused"], none["would_cost_nanos"], len(none["refused_calls"])) == (4, 0, 4)
+    cheap = {"model_pattern": "gpt-4o", "unit": "request", "base_price": "0.000001"}
+    priced = await whatif(pricing=[cheap])
+    assert (priced["within"], priced["would_cost_nanos"]) == (4, 4_000)
+    refusal = await whatif(pricing=[{**cheap, "unit": "hour"}])
+    assert refusal["error"]["field"] == "unit"
+    assert (await whatif())["error"]["field"] == "daily_limit"
+    assert await house.stores.pg.fetchval("SELECT count(*) FROM plans") == 1
     await assert_books_balance(house)
