@@ -252,9 +252,7 @@ class Asks:
             "list_assignments": get("/assignment/account/1"),
             "end_assignment": post("/assignment/1/end"),
             "archive_plan": post("/1/archive"),
-            "whatif": lambda: self.operator.post(
-                "plans/whatif", {**EVERY_CALL, "daily_limit": {"daily_limit_cents": 5}}
-            ),
+            "whatif": lambda: self.operator.post("plans/whatif", WHATIF),
         }
 
     async def create_account(self) -> None:

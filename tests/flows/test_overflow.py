@@ -22,7 +22,7 @@ from tests.flows.media import received, sdk_of
 
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
 WORDS = {**BODY, "model": "words", "max_tokens": 400, "stream": True}
-COST_NANOS = 147_500  # 19 tokens in at 2 500 nanos, 10 out at 10 000; about 215 000 are held for it
+COST_NANOS = 147_500  # 19 tokens in at 2 500 nanos, 10 out at 10 000; 270 000 are held for it
 LESSER_NANOS = 8_850  # the same at 150 and 600
 WORDS_NANOS = 300_005_000  # 5 tokens in at 1 000 nanos, 300 out at 1 000 000
 CREDIT_NANOS = 10_000_000_000
@@ -270,9 +270,9 @@ async def test_fifty_calls_at_once_at_the_edge_of_allowance_and_grace_pass_neith
 
 async def test_a_draft_of_the_same_plan_says_of_the_same_calls_what_became_of_them(house: House) -> None:
     chain = Overflow(
-        ("grace", "degrade", "block"), 260_000, degrade_map=(("gpt-4*", "mini"),), degrade_nanos=25_000
+        ("grace", "degrade", "block"), 280_000, degrade_map=(("gpt-4*", "mini"),), degrade_nanos=26_000
     )
-    limit = await on_plan(house, 260_000, chain)
+    limit = await on_plan(house, 280_000, chain)
     replies = [await house.post(BODY) for _ in range(6)]
     assert [reply.headers.get("x-rabbitgw-overflow") for reply in replies] == [
         None, "grace", "degrade", "degrade", "block", "block",
