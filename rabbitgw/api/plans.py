@@ -16,7 +16,6 @@ from rabbitgw.api.plan_forms import (
     DailyLimitChange,
     DailyLimitForm,
     DailyLimitView,
-    OnePlan,
     PlanChange,
     PlanForm,
     PlansPage,
@@ -29,8 +28,9 @@ from rabbitgw.api.plan_forms import (
 )
 from rabbitgw.api.price_fields import PriceView
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
+from rabbitgw.api.usage_plan_forms import OneUsagePlan, UsageTermsView
 from rabbitgw.api.views import next_page
-from rabbitgw.billing import plan_assignments, plan_pricing, plans
+from rabbitgw.billing import plan_assignments, plan_pricing, plans, usage_plans
 from rabbitgw.billing.key_push import push_keys_below
 from rabbitgw.billing.price_terms import fields_of
 from rabbitgw.billing.prices import Price
@@ -94,7 +94,9 @@ class PlanRoutes:
                 form=RuleEndForm,
                 refusals=made,
             ),
-            Route("GET", one, self.get_plan, "A plan with its prices", ADMIN, OnePlan, refusals=(NotFound,)),
+            Route(
+                "GET", one, self.get_plan, "A plan with its prices", ADMIN, OneUsagePlan, refusals=(NotFound,)
+            ),
             Route(
                 "POST",
                 one,
@@ -160,11 +162,13 @@ class PlanRoutes:
         telemetry.log("plan_created", plan_id=plan.id)
         return PlanView.of_plan(plan)
 
-    async def get_plan(self, asked: Asked[Nothing, Nothing]) -> OnePlan:
+    async def get_plan(self, asked: Asked[Nothing, Nothing]) -> OneUsagePlan:
         plan = await plans.get_plan(self._pg, asked.id)
         prices = await plan_pricing.rules_of(self._pg, plan.id)
         pricing = [PriceView(**fields_of(price)) for price in prices]
-        return OnePlan(**PlanView.of_plan(plan).model_dump(), pricing=pricing)
+        terms = await usage_plans.usage_terms_of(self._pg, plan.id)
+        usage = None if terms is None else UsageTermsView.of_terms(terms)
+        return OneUsagePlan(**PlanView.of_plan(plan).model_dump(), pricing=pricing, usage=usage)
 
     async def rename_plan(self, asked: Asked[PlanChange, Nothing]) -> PlanView:
         plan = await plans.rename_plan(self._pg, asked.id, asked.form.name, revision=asked.if_match)

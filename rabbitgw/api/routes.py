@@ -21,6 +21,7 @@ from rabbitgw.api.rerate import RerateRoute
 from rabbitgw.api.route import AnyRoute, Asked, Auth, Route
 from rabbitgw.api.teams import TeamRoutes
 from rabbitgw.api.usage_list import UsageRoute
+from rabbitgw.api.usage_plans import UsagePlanRoutes
 from rabbitgw.api.users import UserRoutes
 from rabbitgw.api.views import About, OwnWallets, WalletView
 from rabbitgw.api.whatif import WhatifRoute
@@ -40,6 +41,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *KeyChangeRoutes(deps).routes(),
         *UserRoutes(deps).routes(),
         *PlanRoutes(deps).routes(),
+        *UsagePlanRoutes(deps).routes(),
         *WindowRoutes(deps).routes(),
         *RateRoutes(deps).routes(),
         *ModelRuleRoutes(deps).routes(),

@@ -30,6 +30,7 @@ async def check_books(pool: Pool, findings: Findings) -> int:
         await _count(pg, findings)
         await _usage(pg, findings)
         await _corrections(pg, findings)
+        await _cycles(pg, findings)
         await _rollups(pg, findings)
         await _ledger(pg, findings)
         await _sums(pg, findings)
@@ -84,6 +85,15 @@ async def _corrections(pg: PoolConnection, findings: Findings) -> None:
         findings[3].breach(
             f"call {row['usage_id']} of account {row['account_id']}: correction {row['number']} begins at"
             f" {row['old_nanos']} nanos, before it is {before}"
+        )
+
+
+async def _cycles(pg: PoolConnection, findings: Findings) -> None:
+    """What billing cycles granted and charged goes with its ledger entries."""
+    for row in await pg.fetch(statements.audit.cycles_against_ledger, ROWS_MAX):
+        findings[3].breach(
+            f"account {row['account_id']}, transaction {row['transaction_id']}: its billing cycle moved"
+            f" {int(row['cycle_nanos'])} nanos of {row['currency']}, the ledger has {int(row['booked_nanos'])}"
         )
 
 

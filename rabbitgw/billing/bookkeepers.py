@@ -16,6 +16,7 @@ from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.key_push import push_keys_once
 from rabbitgw.billing.loops import run_worker
 from rabbitgw.billing.partitions import Partitions
+from rabbitgw.billing.plan_cycles import PlanCycles
 from rabbitgw.billing.rollups import Rollups
 from rabbitgw.billing.sweeper import Sweeper
 from rabbitgw.errors import RequestInvalid
@@ -25,7 +26,7 @@ from rabbitgw.stores import Pool
 
 KEYS_PAUSE_S: Final = 1.0
 BACKLOG_PAUSE_S: Final = 2.0
-NAMES: Final = ("consumer", "credits", "keys", "sweeper", "partitions", "rollups")
+NAMES: Final = ("consumer", "credits", "keys", "sweeper", "partitions", "rollups", "cycles")
 
 
 class Bookkeepers:
@@ -73,6 +74,7 @@ class Bookkeepers:
             "sweeper": Sweeper(pg, link).run,
             "partitions": Partitions(pg).run,
             "rollups": Rollups(pg).run,
+            "cycles": PlanCycles(pg, link).run,
         }
         self._loops = [loops[name] for name in self.names]
 

@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 WALLET = "wallet"  # one per account and currency
 REVENUE = "revenue"  # what calls have cost
 CREDIT_OPERATOR = "credit:operator"  # credit that an operator gave
+GRANTS = "grants"  # credit that plans gave
+COMMITMENTS = "commitments"  # what was charged for being short of a plan's minimum
 CLEARING = "clearing"  # money that came in and belongs nowhere yet
 
 # Kinds of transactions.
 USAGE = "usage"
 CREDIT = "credit"
+GRANT = "grant"  # of a usage plan's billing cycle
+COMMITMENT = "commitment"  # what a billing cycle was short of its minimum
 CORRECTION = "correction"  # of what calls were charged by a wrong price
 
 

@@ -24,7 +24,8 @@ from rabbitgw.money import AMOUNT_NANOS_MAX, CENTS_MAX
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
 DAILY_LIMIT: Final = "daily_limit"
-TYPES: Final = (DAILY_LIMIT,)
+USAGE: Final = "usage"
+TYPES: Final = (DAILY_LIMIT, USAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,9 @@ async def add_daily_limit(pg: Pool, plan_id: int, limit: DailyLimit) -> DailyLim
     limit = checked_limit(limit)
     await check_targets(pg, plan_id, (await get_plan(pg, plan_id)).currency, limit.overflow)
     async with transaction(pg) as db:
-        await locked(db, plan_id, None)
+        plan = await locked(db, plan_id, None)
+        if plan["type"] != DAILY_LIMIT:
+            raise Conflict(f"plan {plan_id} is of type {plan['type']}, not {DAILY_LIMIT}", field="plan_id")
         limit_id = await db.fetchval(statements.plans.add_daily_limit, plan_id, *_columns(limit))
         if limit_id is None:
             raise Conflict(f"plan {plan_id} has a daily limit; change that one", field="plan_id")

@@ -36,7 +36,7 @@ ROWS_PER_TURN: Final = 100  # a millisecond or two of the event loop, for which 
 _INT64_MAX: Final = 2**63 - 1
 _FIELDS: Final = {DAY: "span", "model": "model", "key": "key_id", "user": "user_id", "team": "team_id"}
 _OF_ACCOUNTS: Final = frozenset({DAY, "model"})  # what the sums of whole accounts can be grouped by
-_SCOPE_ALL, _SCOPE_ACCOUNT, _SCOPE_PARTS = 0, 1, 2  # of usage_rollups
+SCOPE_ALL, SCOPE_ACCOUNT, SCOPE_PARTS = 0, 1, 2  # of usage_rollups
 
 Row = dict[str, Any]
 
@@ -151,12 +151,12 @@ def _nothing(dimensions: Row) -> Row:
 
 def _scope(subject: Subject, groups: frozenset[str]) -> int:
     if subject.is_part:
-        return _SCOPE_PARTS
+        return SCOPE_PARTS
     if groups <= _OF_ACCOUNTS:
-        return _SCOPE_ALL if subject.account_id == EVERYBODY else _SCOPE_ACCOUNT
+        return SCOPE_ALL if subject.account_id == EVERYBODY else SCOPE_ACCOUNT
     if subject.account_id == EVERYBODY:
         raise RequestInvalid("group_by: of all accounts together, by day and model only", field="group_by")
-    return _SCOPE_PARTS
+    return SCOPE_PARTS
 
 
 async def _tags(db: PoolConnection, found: Iterable[asyncpg.Record]) -> dict[int, list[str]]:

@@ -38,7 +38,9 @@ class StrayBooker:
         """
         tip = self._tips.get(ending.hold_id)
         if tip is None:
-            tip = self._tips[ending.hold_id] = await self._stream_tip(ending.partition)
+            tip = self._tips[ending.hold_id] = await stream_tip(
+                self._link, self._names.partition[ending.partition].events
+            )
         row, problem = read_event(
             ending.partition,
             NO_STREAM,
@@ -81,16 +83,17 @@ class StrayBooker:
             problem=problem,
         )
 
-    async def _stream_tip(self, partition: int) -> StreamId:
-        """The last id that the partition's stream ever gave."""
-        try:
-            reply = await self._link.call("XINFO", "STREAM", self._names.partition[partition].events)
-        except RedisReplyError as error:
-            if error.kind == "ERR":  # no such key: nothing was ever written in this epoch
-                return NO_STREAM
-            raise
-        fields = dict(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else reply
-        return StreamId.parse(fields[b"last-generated-id"])
+
+async def stream_tip(link: RedisLink, stream: str) -> StreamId:
+    """The last id that a partition's stream of events ever gave. Raises: RedisUnavailable."""
+    try:
+        reply = await link.call("XINFO", "STREAM", stream)
+    except RedisReplyError as error:
+        if error.kind == "ERR":  # no such key: nothing was ever written in this epoch
+            return NO_STREAM
+        raise
+    fields = dict(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else reply
+    return StreamId.parse(fields[b"last-generated-id"])
 
 
 def stray_transaction(transaction_id: int, ending: Ending, moved_nanos: int) -> ledger.Transaction:

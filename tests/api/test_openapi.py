@@ -253,7 +253,14 @@ class Asks:
             "end_assignment": post("/assignment/1/end"),
             "archive_plan": post("/1/archive"),
             "whatif": lambda: self.operator.post("plans/whatif", WHATIF),
+            "add_usage_terms": self.add_usage_terms,
+            "change_usage_terms": post("/usage/1", min_commit_cents=9),
+            "list_cycles": get("/assignment/1/cycles"),
         }
+
+    async def add_usage_terms(self) -> Any:
+        plan = await self.operator.post("../plans", {"name": "u", "type": "usage"})
+        return await self.operator.post("../plans/usage", {"plan_id": plan["id"], "billing_cycle": "weekly"})
 
     async def create_account(self) -> None:
         self.account_id = (await self.operator.post("accounts", {"name": "Acme"}))["id"]

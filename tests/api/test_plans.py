@@ -232,3 +232,40 @@ async def test_ids_that_are_nobodys(plans: Plans) -> None:
     await plans.ask("GET", "/999", status=404)
     await plans.post("/assignment/999/end", status=404)
     await plans.post("/daily_limit/999", {"daily_limit_cents": 1}, status=404)
+
+
+async def test_terms_of_usage_are_given_shown_and_changed(plans: Plans) -> None:
+    plan_id = await plans.made(type="usage")
+    said = await plans.refused("/daily_limit", {"plan_id": plan_id, **LIMIT}, 409, "plan_id")
+    assert said == f"plan {plan_id} is of type usage, not daily_limit"
+    body = {
+        "plan_id": plan_id,
+        "billing_cycle": "monthly",
+        "min_commit_cents": 500,
+        "credit_grant_cents": 200,
+    }
+    told = {"tier": "professional", "included_credits": 1000, "price_per_1k": "0.0200"}
+    terms = await plans.post("/usage", {**body, **told})
+    shown = await plans.ask("GET", f"/{plan_id}")
+    assert shown["usage"] == {"id": terms["id"], **body, **told}
+    assert "change those" in await plans.refused("/usage", body, 409, "plan_id")
+    on_it = {"if-match": shown["etag"]}
+    path = f"/usage/{terms['id']}"
+    changed = await plans.post(path, {"min_commit_cents": 7, "tier": None}, headers=on_it)
+    assert (changed["min_commit_cents"], changed["credit_grant_cents"], changed["tier"]) == (7, 200, None)
+    await plans.post(path, {"min_commit_cents": 8}, status=412, headers=on_it)
+    for change, field in (
+        ({"billing_cycle": "weekly"}, "billing_cycle"),
+        ({"min_commit_cents": -1}, "min_commit_cents"),
+        ({"tier": "Pro!"}, "tier"),
+        ({"price_per_1k": "x"}, "price_per_1k"),
+        ({"included_credits": -1}, "included_credits"),
+    ):
+        await plans.refused(path, change, 400, field)
+    daily = await plans.made()
+    assert "not usage" in await plans.refused("/usage", {**body, "plan_id": daily}, 409, "plan_id")
+    account_id, _, _ = await plans.operator.account_with_key()
+    on = await plans.post("/assign", {"entity_type": "account", "entity_id": account_id, "plan_id": plan_id})
+    listed = await plans.ask("GET", f"/assignment/{on['id']}/cycles")
+    assert (listed["cycles"], listed["next"]) == ([], None)
+    await plans.ask("GET", "/assignment/999/cycles", status=404)
