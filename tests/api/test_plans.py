@@ -268,4 +268,5 @@ async def test_terms_of_usage_are_given_shown_and_changed(plans: Plans) -> None:
     on = await plans.post("/assign", {"entity_type": "account", "entity_id": account_id, "plan_id": plan_id})
     listed = await plans.ask("GET", f"/assignment/{on['id']}/cycles")
     assert (listed["cycles"], listed["next"]) == ([], None)
+    await plans.ask("GET", f"/assignment/{on['id']}/cycles?after={2**63 - 1}")
     await plans.ask("GET", "/assignment/999/cycles", status=404)
