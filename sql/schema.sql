@@ -867,6 +867,40 @@ ALTER TABLE plan_assignments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE plan_cycles (
+    assignment_id bigint NOT NULL,
+    number integer NOT NULL,
+    account_id bigint NOT NULL,
+    currency text NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    grant_nanos bigint NOT NULL,
+    grant_transaction_id bigint,
+    commit_nanos bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    due_nanos bigint,
+    spent_nanos numeric,
+    true_up_nanos bigint,
+    true_up_transaction_id bigint,
+    closed_at timestamp with time zone,
+    CONSTRAINT plan_cycles_check CHECK ((ends_at > starts_at)),
+    CONSTRAINT plan_cycles_closed CHECK ((num_nonnulls(closed_at, ended_at, due_nanos, spent_nanos, true_up_nanos) = ANY (ARRAY[0, 5]))),
+    CONSTRAINT plan_cycles_commit_nanos_check CHECK ((commit_nanos >= 0)),
+    CONSTRAINT plan_cycles_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT plan_cycles_grant CHECK (((grant_transaction_id IS NULL) = (grant_nanos = 0))),
+    CONSTRAINT plan_cycles_grant_nanos_check CHECK ((grant_nanos >= 0)),
+    CONSTRAINT plan_cycles_number_check CHECK ((number >= 1)),
+    CONSTRAINT plan_cycles_true_up CHECK (((true_up_transaction_id IS NULL) = (COALESCE(true_up_nanos, (0)::bigint) = 0))),
+    CONSTRAINT plan_cycles_true_up_nanos_check CHECK ((true_up_nanos >= 0))
+);
+
+COMMENT ON TABLE plan_cycles IS 'Billing cycles of assignments of usage plans, from 1: what was granted, and what was short.';
+
+COMMENT ON COLUMN plan_cycles.commit_nanos IS 'Minimum of the whole cycle; due_nanos is its part if the assignment ended before.';
+
+COMMENT ON COLUMN plan_cycles.spent_nanos IS 'What the calls of the cycle cost when it was closed, corrections included.';
+
 CREATE TABLE plan_daily_limits (
     id bigint NOT NULL,
     plan_id bigint NOT NULL,
@@ -919,6 +953,37 @@ CREATE SEQUENCE plan_revisions
     NO MINVALUE
     NO MAXVALUE
     CACHE 1;
+
+CREATE TABLE plan_usage (
+    id bigint NOT NULL,
+    plan_id bigint NOT NULL,
+    billing_cycle text NOT NULL,
+    commit_nanos bigint NOT NULL,
+    grant_nanos bigint NOT NULL,
+    tier text,
+    included_credits bigint,
+    price_per_1k text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT plan_usage_billing_cycle_check CHECK ((billing_cycle = ANY (ARRAY['weekly'::text, 'monthly'::text, 'yearly'::text]))),
+    CONSTRAINT plan_usage_commit_nanos_check CHECK (((commit_nanos >= 0) AND (commit_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT plan_usage_grant_nanos_check CHECK (((grant_nanos >= 0) AND (grant_nanos <= '9000000000000000000'::bigint))),
+    CONSTRAINT plan_usage_included_credits_check CHECK ((included_credits >= 0)),
+    CONSTRAINT plan_usage_price_per_1k_check CHECK (((length(price_per_1k) >= 1) AND (length(price_per_1k) <= 40))),
+    CONSTRAINT plan_usage_tier_check CHECK (((length(tier) >= 1) AND (length(tier) <= 32)))
+);
+
+COMMENT ON TABLE plan_usage IS 'Terms of usage plans. Those of a cycle are kept with it when it begins.';
+
+COMMENT ON COLUMN plan_usage.tier IS 'Told to who asks, as are included_credits and price_per_1k; they move no money.';
+
+ALTER TABLE plan_usage ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME plan_usage_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE plans (
     id bigint NOT NULL,
@@ -1396,11 +1461,20 @@ ALTER TABLE ONLY model_rules
 ALTER TABLE ONLY plan_assignments
     ADD CONSTRAINT plan_assignments_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY plan_cycles
+    ADD CONSTRAINT plan_cycles_pkey PRIMARY KEY (assignment_id, number);
+
 ALTER TABLE ONLY plan_daily_limits
     ADD CONSTRAINT plan_daily_limits_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY plan_daily_limits
     ADD CONSTRAINT plan_daily_limits_plan_id_key UNIQUE (plan_id);
+
+ALTER TABLE ONLY plan_usage
+    ADD CONSTRAINT plan_usage_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY plan_usage
+    ADD CONSTRAINT plan_usage_plan_id_key UNIQUE (plan_id);
 
 ALTER TABLE ONLY plans
     ADD CONSTRAINT plans_pkey PRIMARY KEY (id);
@@ -1483,6 +1557,8 @@ CREATE UNIQUE INDEX model_rules_one_in_force ON model_rules USING btree (account
 CREATE INDEX plan_assignments_account ON plan_assignments USING btree (account_id);
 
 CREATE INDEX plan_assignments_plan ON plan_assignments USING btree (plan_id);
+
+CREATE INDEX plan_cycles_open ON plan_cycles USING btree (ends_at) WHERE ((closed_at IS NULL) AND (commit_nanos > 0));
 
 CREATE UNIQUE INDEX plans_revision ON plans USING btree (revision);
 
@@ -1648,8 +1724,14 @@ ALTER TABLE ONLY plan_assignments
 ALTER TABLE ONLY plan_assignments
     ADD CONSTRAINT plan_assignments_user FOREIGN KEY (account_id, user_id) REFERENCES users(account_id, id);
 
+ALTER TABLE ONLY plan_cycles
+    ADD CONSTRAINT plan_cycles_assignment_id_fkey FOREIGN KEY (assignment_id) REFERENCES plan_assignments(id);
+
 ALTER TABLE ONLY plan_daily_limits
     ADD CONSTRAINT plan_daily_limits_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES plans(id);
+
+ALTER TABLE ONLY plan_usage
+    ADD CONSTRAINT plan_usage_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES plans(id);
 
 ALTER TABLE ONLY prices
     ADD CONSTRAINT prices_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES plans(id);
@@ -1812,9 +1894,35 @@ GRANT UPDATE(version) ON TABLE model_rules TO rabbitgw_app;
 
 GRANT UPDATE(removed_at) ON TABLE model_rules TO rabbitgw_app;
 
+GRANT SELECT,INSERT ON TABLE plan_cycles TO rabbitgw_app;
+
+GRANT UPDATE(ended_at) ON TABLE plan_cycles TO rabbitgw_app;
+
+GRANT UPDATE(due_nanos) ON TABLE plan_cycles TO rabbitgw_app;
+
+GRANT UPDATE(spent_nanos) ON TABLE plan_cycles TO rabbitgw_app;
+
+GRANT UPDATE(true_up_nanos) ON TABLE plan_cycles TO rabbitgw_app;
+
+GRANT UPDATE(true_up_transaction_id) ON TABLE plan_cycles TO rabbitgw_app;
+
+GRANT UPDATE(closed_at) ON TABLE plan_cycles TO rabbitgw_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE plan_daily_limits TO rabbitgw_app;
 
 GRANT USAGE ON SEQUENCE plan_revisions TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE plan_usage TO rabbitgw_app;
+
+GRANT UPDATE(commit_nanos) ON TABLE plan_usage TO rabbitgw_app;
+
+GRANT UPDATE(grant_nanos) ON TABLE plan_usage TO rabbitgw_app;
+
+GRANT UPDATE(tier) ON TABLE plan_usage TO rabbitgw_app;
+
+GRANT UPDATE(included_credits) ON TABLE plan_usage TO rabbitgw_app;
+
+GRANT UPDATE(price_per_1k) ON TABLE plan_usage TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE plans TO rabbitgw_app;
 

@@ -184,6 +184,14 @@ class DailyLimitView(View):
         )
 
 
+class ChangedLimit(DailyLimitView):
+    version: int = Field(description="the plan's, and the ETag's number")
+
+    @property
+    def etag(self) -> int:
+        return self.version
+
+
 class PlanView(View):
     id: int
     name: str

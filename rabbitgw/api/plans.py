@@ -13,6 +13,7 @@ from rabbitgw.api.plan_forms import (
     AssignmentsView,
     AssignmentView,
     ChangedAssignment,
+    ChangedLimit,
     DailyLimitChange,
     DailyLimitForm,
     DailyLimitView,
@@ -70,7 +71,7 @@ class PlanRoutes:
                 self.change_daily_limit,
                 "Change a daily limit: zone and reset time from the next day on, the rest from now on",
                 ADMIN,
-                DailyLimitView,
+                ChangedLimit,
                 form=DailyLimitChange,
                 refusals=changed,
             ),
@@ -186,11 +187,12 @@ class PlanRoutes:
         telemetry.log("plan_changed", plan_id=form.plan_id)
         return DailyLimitView.of_limit(form.plan_id, limit)
 
-    async def change_daily_limit(self, asked: Asked[DailyLimitChange, Nothing]) -> DailyLimitView:
+    async def change_daily_limit(self, asked: Asked[DailyLimitChange, Nothing]) -> ChangedLimit:
         changes = changes_of(asked.form)
         plan_id, limit = await plans.change_daily_limit(self._pg, asked.id, changes, revision=asked.if_match)
         telemetry.log("plan_changed", plan_id=plan_id)
-        return DailyLimitView.of_limit(plan_id, limit)
+        version = (await plans.get_plan(self._pg, plan_id)).revision
+        return ChangedLimit(**DailyLimitView.of_limit(plan_id, limit).model_dump(), version=version)
 
     async def add_price_rule(self, asked: Asked[PriceRuleForm, Nothing]) -> PriceRuleView:
         fields = asked.form.model_dump()

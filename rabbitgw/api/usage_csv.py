@@ -25,9 +25,8 @@ COLUMNS: Final = (
     "input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens",
     "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "currency", "cost_nanos", "price_version",
     "attempts", "admitted_at", "first_byte_at", "finished_at", "upstream_model", "service_tier", "error_code",
-    "tools", "per_model", "corrected_nanos", "included_nanos", "overflow", "model_asked",
-    "tools", "per_model", "corrected_nanos", "images", "image_kind", "audio_ms", "characters", "image_input_tokens",
-    "image_output_tokens",
+    "tools", "per_model", "corrected_nanos", "included_nanos", "overflow", "model_asked", "images", "image_kind",
+    "audio_ms", "characters", "image_input_tokens", "image_output_tokens",
 )  # fmt: skip
 # Also in the wide form of East Asian scripts, which some programs take for the plain one.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

@@ -11,8 +11,8 @@ from rabbitgw.api.plan_forms import Cents, Decimal, OnePlan
 from rabbitgw.api.views import Time, View
 from rabbitgw.billing.cycle_calendar import CYCLES
 from rabbitgw.billing.cycle_list import Cycle
-from rabbitgw.billing.plans import NANOS_PER_CENT
 from rabbitgw.billing.usage_plans import CREDITS_MAX, TIER, UsageTerms
+from rabbitgw.money import NANOS_PER_CENT
 
 Tier = Annotated[StrictStr, told(pattern=f"^{TIER}$", examples=["professional"])]
 Credits = Annotated[StrictInt, told(format="int64", minimum=0, maximum=CREDITS_MAX)]
@@ -60,6 +60,14 @@ class UsageTermsView(View):
             included_credits=terms.included_credits,
             price_per_1k=terms.price_per_1k,
         )
+
+
+class ChangedTerms(UsageTermsView):
+    version: int = Field(description="the plan's, and the ETag's number")
+
+    @property
+    def etag(self) -> int:
+        return self.version
 
 
 class OneUsagePlan(OnePlan):

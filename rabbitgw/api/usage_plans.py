@@ -8,6 +8,7 @@ from rabbitgw.api.forms import Nothing, PageQuery
 from rabbitgw.api.plans import ADMIN, PATH
 from rabbitgw.api.route import AnyRoute, Asked, Route
 from rabbitgw.api.usage_plan_forms import (
+    ChangedTerms,
     CyclesPage,
     CycleView,
     UsageTermsChange,
@@ -16,7 +17,7 @@ from rabbitgw.api.usage_plan_forms import (
     changes_of,
     terms_of,
 )
-from rabbitgw.billing import cycle_list, usage_plans
+from rabbitgw.billing import cycle_list, plans, usage_plans
 from rabbitgw.errors import Conflict, NotFound, PreconditionFailed
 
 
@@ -44,7 +45,7 @@ class UsagePlanRoutes:
                 self.change_usage_terms,
                 "Change terms of usage, from the next cycle on",
                 ADMIN,
-                UsageTermsView,
+                ChangedTerms,
                 form=UsageTermsChange,
                 refusals=(NotFound, Conflict, PreconditionFailed),
             ),
@@ -66,11 +67,12 @@ class UsagePlanRoutes:
         telemetry.log("plan_changed", plan_id=plan_id)
         return UsageTermsView.of_terms(terms)
 
-    async def change_usage_terms(self, asked: Asked[UsageTermsChange, Nothing]) -> UsageTermsView:
+    async def change_usage_terms(self, asked: Asked[UsageTermsChange, Nothing]) -> ChangedTerms:
         changes = changes_of(asked.form)
         terms = await usage_plans.change_usage_terms(self._pg, asked.id, changes, revision=asked.if_match)
         telemetry.log("plan_changed", plan_id=terms.plan_id)
-        return UsageTermsView.of_terms(terms)
+        version = (await plans.get_plan(self._pg, terms.plan_id)).revision
+        return ChangedTerms(**UsageTermsView.of_terms(terms).model_dump(), version=version)
 
     async def list_cycles(self, asked: Asked[Nothing, PageQuery]) -> CyclesPage:
         query = asked.query

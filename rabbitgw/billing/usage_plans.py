@@ -14,9 +14,9 @@ from typing import Any, Final
 from rabbitgw import statements
 from rabbitgw.billing.cycle_calendar import CYCLES
 from rabbitgw.billing.plan_pricing import DECIMAL
-from rabbitgw.billing.plans import NANOS_PER_CENT, USAGE, locked
+from rabbitgw.billing.plans import USAGE, locked
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
-from rabbitgw.money import AMOUNT_NANOS_MAX
+from rabbitgw.money import AMOUNT_NANOS_MAX, NANOS_PER_CENT
 from rabbitgw.stores import Pool, connection, transaction
 
 TIER: Final = "[a-z][a-z0-9_-]{0,31}"
