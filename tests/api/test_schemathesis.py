@@ -110,6 +110,10 @@ BEYOND_SCHEMA = {
     ("POST /v1/admin/rerate", "above"): "two thresholds of one tier at the same tokens",
     ("POST /v1/admin/rerate", "price"): "beside `to_version`, or neither is given",
     ("POST /v1/admin/rerate", "from"): "not before `to`",
+    (
+        "POST /v1/admin/rerate",
+        "to_version",
+    ): "beside `price`, neither is given, or it says the same as the wrong one",
     ("POST /v1/admin/rerate", "idempotency_key"): "of a dry run",
     ("POST /v1/admin/wallets/credit", "currency"): "not the account's own",
     ("POST /v1/admin/wallets/credit", "amount_nanos"): "the balance would go beyond its limit",
