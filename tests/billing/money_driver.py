@@ -56,6 +56,8 @@ class MoneyDriver(RuleBasedStateMachine):
         self.reserved: dict[str, dict[str, Any]] = {}
         self.made = 0
         self.unit = 1
+        self.limits = dict(LIMITS)
+        self.begins_ms: dict[int, int] = {}  # of daily windows, after the usual time
         self.model = Model(0)
 
     def run(self, call: Awaitable[T]) -> T:
@@ -90,16 +92,20 @@ class MoneyDriver(RuleBasedStateMachine):
         return ids[-1 - number % len(ids)] if ids else self.new_id()
 
     def windows(self, ids: list[int], days_back: int = 0) -> list[WindowCheck]:
-        today = (self.model.now_ms - START_MS) // DAY_MS - days_back
-        start_ms = START_MS + today * DAY_MS
-        kinds = {
-            11: WindowCheck(11, "life", 0, 0, LIMITS[11] * self.unit),
-            14: opening(LIMITS[14] * self.unit),
-        }
-        return [
-            kinds.get(i) or WindowCheck(i, f"day{today}", start_ms, start_ms + DAY_MS, LIMITS[i] * self.unit)
-            for i in ids
-        ]
+        """As their plans are now: their limits, and when their days begin."""
+        checks = []
+        for i in ids:
+            limit = self.limits[i] * self.unit
+            if i == 11:
+                checks.append(WindowCheck(11, "life", 0, 0, limit))
+            elif i == 14:
+                checks.append(opening(limit))
+            else:
+                begin_ms = START_MS + self.begins_ms.get(i, 0)
+                today = (self.model.now_ms - begin_ms) // DAY_MS - days_back
+                start_ms = begin_ms + today * DAY_MS
+                checks.append(WindowCheck(i, f"day{today + 1}", start_ms, start_ms + DAY_MS, limit))
+        return checks
 
     def time_passes(self, milliseconds: int) -> None:
         self.model.now_ms += milliseconds

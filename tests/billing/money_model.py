@@ -245,7 +245,7 @@ class Model:
             if sign != "-":
                 names.append(name)
             latest, before = self.latest.get(window.window_id), self.before.get(window.window_id)
-            if latest != window.span:
+            if window.span not in (latest, before):  # else a day that was before has come again
                 self.counters.pop(f"{window.window_id}:{before}", None)
                 if latest is not None:
                     self.before[window.window_id] = latest

@@ -309,6 +309,16 @@ class MoneyMachine(MoneyDriver):
         self.check(word, "OK" if change > 0 else "DONE")
         self.model.generation = max(generation, self.model.generation)
 
+    @rule(
+        window_id=st.sampled_from(sorted(LIMITS)),
+        limit=st.sampled_from([0, 20, 90, 150, 400, 2000]),
+        hours=st.sampled_from([0, 0, 8, 20]),
+    )
+    def plan_changes(self, window_id: int, limit: int, hours: int) -> None:
+        """Another limit, or another zone or reset time. What runs is settled in the spans that it was admitted in."""
+        self.limits[window_id] = limit
+        self.begins_ms[window_id] = hours * 3_600_000
+
     @rule(milliseconds=steps_ms)
     def wait(self, milliseconds: int) -> None:
         self.time_passes(milliseconds)
