@@ -679,6 +679,7 @@ CREATE TABLE windows (
     removed_at timestamp with time zone,
     assignment_id bigint,
     counts text DEFAULT 'limit'::text NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
     CONSTRAINT windows_counts_check CHECK ((counts = ANY (ARRAY['limit'::text, 'grace'::text, 'degrade'::text]))),
     CONSTRAINT windows_counts_of_plan CHECK (((counts = 'limit'::text) OR (assignment_id IS NOT NULL))),
     CONSTRAINT windows_extra_nanos_check CHECK (((extra_nanos >= 0) AND (extra_nanos <= '9000000000000000000'::bigint))),
@@ -696,6 +697,8 @@ COMMENT ON COLUMN windows.extra_nanos IS 'A temporary increase of the limit, unt
 COMMENT ON COLUMN windows.assignment_id IS 'Of a plan''s daily limit, which has limit, zone and reset time.';
 
 COMMENT ON COLUMN windows.counts IS 'Of a plan: what goes by its limit, or what its grace or degraded calls spend beyond it.';
+
+COMMENT ON COLUMN windows.version IS 'Raised by every change; its ETag.';
 
 CREATE VIEW key_records AS
  SELECT s.secret_sha256,
@@ -1875,6 +1878,8 @@ GRANT UPDATE(extra_nanos) ON TABLE windows TO rabbitgw_app;
 GRANT UPDATE(extra_until) ON TABLE windows TO rabbitgw_app;
 
 GRANT UPDATE(removed_at) ON TABLE windows TO rabbitgw_app;
+
+GRANT UPDATE(version) ON TABLE windows TO rabbitgw_app;
 
 GRANT SELECT ON TABLE key_records TO rabbitgw_app;
 

@@ -17,7 +17,7 @@ from rabbitgw.api.views import Nanos, Time, View, next_page
 from rabbitgw.billing import spend_windows
 from rabbitgw.billing.key_push import push_keys_below
 from rabbitgw.billing.spend_windows import Increase, NewWindow, Window
-from rabbitgw.errors import Conflict, NotFound, RequestInvalid
+from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
 
 EntityType = Literal["account", "team", "user", "key"]
 
@@ -61,6 +61,7 @@ class WindowView(View):
     reset_time: str | None
     extra_nanos: Nanos = Field(description="added to the limit until extra_until")
     extra_until: Time | None
+    version: int = Field(description="raised by every change; the ETag of an answer with one window")
     created_at: Time
     removed_at: Time | None
 
@@ -69,6 +70,10 @@ class ChangedWindow(WindowView):
     in_effect: bool = Field(
         description="false: Redis was not reached for every key below; a worker will push the rest"
     )
+
+    @property
+    def etag(self) -> int:
+        return self.version
 
 
 class WindowsPage(View):
@@ -86,7 +91,7 @@ class WindowRoutes:
     def routes(self) -> list[AnyRoute]:
         path, admin = "/v1/admin/windows", Auth.ADMIN
         one = rf"{path}/{{id:\d+}}"
-        away, clash = (NotFound,), (NotFound, Conflict)
+        clash = (NotFound, Conflict)
         return [
             Route(
                 "GET",
@@ -115,7 +120,7 @@ class WindowRoutes:
                 admin,
                 ChangedWindow,
                 form=WindowChange,
-                refusals=clash,
+                refusals=(*clash, PreconditionFailed),
             ),
             Route(
                 "DELETE",
@@ -124,7 +129,7 @@ class WindowRoutes:
                 "Take a window out of force",
                 admin,
                 ChangedWindow,
-                refusals=away,
+                refusals=(NotFound, PreconditionFailed),
             ),
         ]
 
@@ -151,12 +156,13 @@ class WindowRoutes:
             asked.id,
             limit_nanos=form.limit_nanos if "limit_nanos" in given else None,
             increase=Increase(form.extra_nanos, form.extra_until) if "extra_nanos" in given else None,
+            version=asked.if_match,
         )
         telemetry.log("window_changed", **_logged(window))
         return await self._changed(window)
 
     async def remove_window(self, asked: Asked[Nothing, Nothing]) -> ChangedWindow:
-        window = await spend_windows.remove_window(self._pg, asked.id)
+        window = await spend_windows.remove_window(self._pg, asked.id, version=asked.if_match)
         telemetry.log("window_removed", **_logged(window))
         return await self._changed(window)
 

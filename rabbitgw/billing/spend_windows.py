@@ -34,7 +34,7 @@ from rabbitgw.billing.windows import (
     reset_time_of,
 )
 from rabbitgw.clock import now_ms
-from rabbitgw.errors import Conflict, NotFound, RequestInvalid
+from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
 from rabbitgw.money import AMOUNT_NANOS_MAX
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
@@ -74,6 +74,7 @@ class Window:
     extra_until: datetime | None
     created_at: datetime
     removed_at: datetime | None
+    version: int
 
     @property
     def account_id(self) -> int:
@@ -111,17 +112,23 @@ async def list_windows(
 
 
 async def change_window(
-    pg: Pool, window_id: int, *, limit_nanos: int | None = None, increase: Increase | None = None
+    pg: Pool,
+    window_id: int,
+    *,
+    limit_nanos: int | None = None,
+    increase: Increase | None = None,
+    version: int | None = None,
 ) -> Window:
     """Change its limit, raise it for a time, or both; None leaves it.
 
-    Raises: RequestInvalid, NotFound, Conflict (it was removed), PostgresUnavailable.
+    version: that the window must still have; None: whatever it is, and the last change wins.
+    Raises: RequestInvalid, NotFound, Conflict (it was removed), PreconditionFailed, PostgresUnavailable.
     """
     if limit_nanos is not None:
         _check_nanos(limit_nanos, "limit_nanos")
     extra_nanos, extra_until = _checked_increase(increase) if increase else (0, None)
     async with transaction(pg) as db:
-        await _locked(db, window_id)
+        await _locked(db, window_id, version)
         row = await db.fetchrow(
             statements.windows.change, window_id, limit_nanos, increase is not None, extra_nanos, extra_until
         )
@@ -136,10 +143,10 @@ async def change_window(
     return window
 
 
-async def remove_window(pg: Pool, window_id: int) -> Window:
-    """Take it out of force; again changes nothing. Raises: NotFound, PostgresUnavailable."""
+async def remove_window(pg: Pool, window_id: int, *, version: int | None = None) -> Window:
+    """Take it out of force; again changes nothing. Raises: NotFound, PreconditionFailed, PostgresUnavailable."""
     async with transaction(pg) as db:
-        window = await _locked(db, window_id)
+        window = await _locked(db, window_id, version)
         row = await db.fetchrow(statements.windows.remove, window_id)
         if row is None:
             return window
@@ -152,14 +159,16 @@ async def check_windows_above(db: PoolConnection, entity: Entity) -> None:
     await check_number_above(db, entity, "windows", "spend windows", WINDOWS_MAX)
 
 
-async def _locked(db: PoolConnection, window_id: int) -> Window:
-    """The window as it is while its account is locked."""
+async def _locked(db: PoolConnection, window_id: int, version: int | None) -> Window:
+    """The window as it is while its account is locked. Raises: NotFound, PreconditionFailed."""
     row = await db.fetchrow(statements.windows.get, window_id)
     if row is None:
         raise NotFound(f"window {window_id} does not exist")
     await lock_account(db, row["account_id"])
     row = await db.fetchrow(statements.windows.get, window_id)
     assert row is not None, "windows are never deleted"
+    if version is not None and row["version"] != version:
+        raise PreconditionFailed(f'window {window_id} has been changed since: its ETag is "{row["version"]}"')
     return _window(row)
 
 
@@ -213,4 +222,5 @@ def _window(row: asyncpg.Record) -> Window:
         extra_until=row["extra_until"],
         created_at=row["created_at"],
         removed_at=row["removed_at"],
+        version=row["version"],
     )

@@ -4,6 +4,7 @@
 -- Returns the columns of windows: one row, or none when it was removed.
 UPDATE windows
 SET
+    version = version + 1,
     limit_nanos = coalesce($2, limit_nanos),
     extra_nanos = CASE WHEN $3 THEN $4 ELSE extra_nanos END,
     extra_until = CASE WHEN $3 THEN $5 ELSE extra_until END

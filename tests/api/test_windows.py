@@ -9,7 +9,7 @@ import pytest
 from rabbitgw.api.routes import SideDeps
 from rabbitgw.keynames import KeyNames
 from rabbitgw.scripts import Scripts
-from tests.api.conftest import Operator
+from tests.api.conftest import ADMIN_KEY, Operator
 
 if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
@@ -106,6 +106,24 @@ async def test_a_change_that_is_none_is_refused_and_changes_nothing(operator: Op
         assert answer["error"]["message"] == "window 77 does not exist"
     (listed,) = (await operator.get("windows"))["windows"]
     assert listed.items() <= made.items()
+
+
+async def test_two_operators_at_once(operator: Operator, client: TestClient[Any, Any]) -> None:
+    account_id, _, _ = await operator.account_with_key()
+    window = {"entity_type": "account", "entity_id": account_id, "kind": "day", "limit_nanos": 500}
+    path = f"/v1/admin/windows/{(await operator.post('windows', window))['id']}"
+
+    async def change(method: str, if_match: str, **body: Any) -> tuple[int, str | None]:
+        sent = {"x-api-key": ADMIN_KEY, "if-match": if_match}
+        async with client.request(method, path, json=body or None, headers=sent) as answer:
+            return answer.status, answer.headers.get("etag")
+
+    assert await change("POST", '"1"', limit_nanos=600) == (200, '"2"')
+    assert await change("POST", '"1"', limit_nanos=700) == (412, None)
+    assert await change("DELETE", '"1"') == (412, None)
+    (kept,) = (await operator.get("windows", account_id=str(account_id)))["windows"]
+    assert (kept["limit_nanos"], kept["version"]) == (600, 2)
+    assert await change("DELETE", '"2"') == (200, '"3"')
 
 
 async def test_a_seventeenth_window_and_a_redis_that_is_not_reached_are_told(
