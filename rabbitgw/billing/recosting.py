@@ -94,7 +94,7 @@ class Repricing:
         if row["included_nanos"]:
             return BORNE
         usage = usage_of(row)
-        if usage.per_model and _hides_shares(usage):
+        if hides_shares(usage):
             return SHARES_NOT_KEPT
         wrong, right = (self._whole(price, row["model"]) for price in (self.wrong, self.right))
         if charge(wrong, usage, self.wrong_book).cost_nanos != row["nanos"]:
@@ -162,9 +162,9 @@ def _pieces_of(row: Mapping[str, Any]) -> Pieces | None:
     return Pieces(row["images"], row["image_kind"] or "", row["characters"])
 
 
-def _hides_shares(usage: Usage) -> bool:
-    """Of the shares, only input and output as a whole are kept."""
-    return bool(
+def hides_shares(usage: Usage) -> bool:
+    """Whether other models took part in what is kept as a whole only: of shares, input and output are kept."""
+    return bool(usage.per_model) and bool(
         usage.cached_input_tokens
         or usage.cache_write_tokens
         or usage.reasoning_tokens

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import pytest
+
+from rabbitgw.billing import whatif
 from rabbitgw.billing.overflow import Overflow
 from rabbitgw.billing.plans import DailyLimit
 from rabbitgw.billing.price_text import price_from_text
@@ -25,8 +29,9 @@ def call(nanos: int, at: str = "2026-11-28T12:00:00+08:00", number: int = 0, **f
         "id": UUID(int=(ms << 80) | (7 << 76) | (2 << 62) | number),
         "model": "gpt-4o",
         "model_asked": None,
+        "input_tokens": 10,
     }
-    return row(nanos, input_tokens=10, **{**known, **facts})
+    return row(nanos, **{**known, **facts})
 
 
 def draft(
@@ -120,3 +125,67 @@ def test_what_plans_bore_counts_as_cost() -> None:
     model = run(draft(100), call(0, included_nanos=80), call(30, number=1))
     assert would(model) == ({"within": 1, "block": 1}, 80, 0)
     assert model.outcome.totals == Sums(2, model.outcome.totals.by_policy, 0, 30, 80, 80, 0)
+
+
+def test_a_day_begins_at_the_reset_time_of_the_zone_that_an_assignment_gives() -> None:
+    calls = [call(60, f"2026-11-28T{at}+08:00") for at in ("00:00:00", "05:59:59", "06:00:00")]
+    limit = DailyLimit(100, "UTC", "06:00", Overflow())
+    model = run(Model(Draft("USD", limit, PriceBook(), LISTED, "+08:00")), *calls)
+    assert would(model) == ({"within": 2, "block": 1}, 120, 0)
+    assert {day: sums.calls for day, sums in model.outcome.days.items()} == {"2026-11-27": 2, "2026-11-28": 1}
+    priced = run(Model(Draft("USD", None, PriceBook(), LISTED, "UTC")), call(60, "2026-11-28T07:59:59+08:00"))
+    assert list(priced.outcome.days) == ["2026-11-27"]
+
+
+OWN = [price_from_text("gpt-*", {"input": "3", "output": "4"}), price_from_text("mini", {"input": "0.5"})]
+SHARED = '[{"m": "mini", "in": 4, "out": 0}]'
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"status": "expired"}, "expired"),
+        ({"per_model": SHARED, "cached_input_tokens": 5}, "shares_not_kept"),
+        ({"output_tokens": 4, "tools": '{"web_search_requests": 2}'}, "not_priced"),
+        ({"input_tokens": 10**16}, "too_large"),
+        ({"model": "mini", "model_asked": "gone"}, "not_priced"),
+    ],
+)
+def test_a_call_that_cannot_be_costed_keeps_its_cost_and_is_told_of_once(
+    facts: dict[str, Any], reason: str
+) -> None:
+    overflow = Overflow(("grace", "degrade", "block"), 100, degrade_default="mini")
+    for limit_nanos in (0, 50_000):  # beyond the limit it is looked at twice more
+        model = run(draft(limit_nanos, overflow, own=OWN), call(60, **facts))
+        assert would(model) == ({"within": 1}, 60, 0) if limit_nanos else ({"grace": 1}, 0, 60)
+        assert model.outcome.kept_cost == {reason: 1}
+
+
+def test_an_expired_call_keeps_its_cost_by_a_lesser_model_and_is_told_of_once() -> None:
+    model = run(draft(0, Overflow(("degrade",), degrade_default="mini"), own=OWN), call(60, status="expired"))
+    assert would(model) == ({"degrade": 1}, 60, 0)
+    assert model.outcome.kept_cost == {"expired": 1}
+    capped = Overflow(("degrade",), degrade_default="mini", degrade_nanos=59)
+    refused = run(draft(0, capped), call(60, status="expired"))
+    assert would(refused) == ({"block": 1}, 0, 0)
+    assert refused.outcome.kept_cost == {}
+
+
+def test_a_lesser_model_that_does_not_sell_a_call_or_is_too_small_for_it_serves_nobody() -> None:
+    overflow = Overflow(("degrade", "block"), degrade_default="mini")
+    unsold = run(draft(0, overflow), call(90_000, output_tokens=4))  # mini has no price of output
+    small = PriceBook(
+        [*LISTED.prices(), replace(price_from_text("mini", {"input": "1"}), max_input_tokens=9)]
+    )
+    limit = DailyLimit(0, "+08:00", "00:00", overflow)
+    large = run(Model(Draft("USD", limit, PriceBook(), small)), call(20_000), call(18_000, input_tokens=9))
+    assert would(unsold) == ({"block": 1}, 0, 0)
+    assert would(large) == ({"block": 1, "degrade": 1}, 9_000, 0)
+    assert unsold.outcome.kept_cost == large.outcome.kept_cost == {}
+
+
+def test_names_of_models_are_told_apart_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whatif, "MODELS_SEEN_MAX", 2)
+    model = run(draft(None), *(call(1, model=name) for name in ("a", "b", "c", "a")))
+    assert {name: sums.calls for name, sums in model.outcome.models.items()} == {"a": 2, "b": 1}
+    assert model.outcome.totals.calls == 4
