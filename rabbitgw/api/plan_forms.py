@@ -127,12 +127,12 @@ class RuleFields(Form):
     output_multiplier: Decimal = "1"
     price_multiplier: Decimal = "1"
     min_charge_cents: Cents = Field(default=0, description="the least that a call which is charged costs")
-    effective_from: Moment | None = Field(default=None, description="now if left out or past")
-    effective_to: Moment | None = None
 
 
 class PriceRuleForm(RuleFields):
     plan_id: Id
+    effective_from: Moment | None = Field(default=None, description="now if left out or past")
+    effective_to: Moment | None = None
 
 
 class RuleEndForm(Form):

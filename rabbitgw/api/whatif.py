@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from pydantic import Field, StrictStr
 
 from rabbitgw.api.deps import SideDeps
-from rabbitgw.api.forms import Currency, Form, Id, Nothing, told
+from rabbitgw.api.forms import Form, Id, Nothing, told
 from rabbitgw.api.plan_forms import LimitFields, RuleFields, limit_of
 from rabbitgw.api.route import Asked, Auth, Route
 from rabbitgw.api.usage_list import QueryMoment
@@ -17,7 +18,14 @@ from rabbitgw.billing.overflow import BLOCK, DEGRADE, GRACE, SPILL
 from rabbitgw.billing.plan_assignments import ALIASES
 from rabbitgw.billing.plan_pricing import PriceRule
 from rabbitgw.billing.whatif import MODELS_MAX, Outcome, Sums
-from rabbitgw.billing.whatif_replay import RULES_MAX, currency_of, draft_of_fields, draft_of_plan, replay
+from rabbitgw.billing.whatif_replay import (
+    READS_AT_ONCE,
+    RULES_MAX,
+    currency_of,
+    draft_of_fields,
+    draft_of_plan,
+    replay,
+)
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 
 
@@ -31,7 +39,6 @@ class WhatifForm(Form):
     )
     daily_limit: LimitFields | None = None
     pricing: Annotated[list[RuleFields], told(maxItems=RULES_MAX)] = Field(default_factory=list)
-    currency: Currency | None = Field(default=None, description="of the draft; the account's if left out")
     timezone: StrictStr | None = Field(
         default=None, description="instead of the plan's own, as of an assignment"
     )
@@ -84,7 +91,8 @@ class WhatifView(SumsView):
     models: list[WhatifModel] = Field(description=f"the {MODELS_MAX} with the most calls")
     refused_calls: list[str] = Field(description="ids of the first few")
     kept_cost: dict[str, int] = Field(
-        description="calls that keep the cost they had: `expired` without counts, `not_priced` whole by the draft"
+        description="calls judged by the cost they had, by reason: `expired` without counts, `not_priced` whole by the "
+        "draft, `shares_not_kept` of other models inside them, `too_large` a cost"
     )
 
     @classmethod
@@ -105,6 +113,7 @@ class WhatifRoute:
 
     def __init__(self, deps: SideDeps) -> None:
         self._pg = deps.pg
+        self._turns = asyncio.Semaphore(READS_AT_ONCE)
 
     def route(self) -> Route[WhatifForm, Nothing, WhatifView]:
         return Route(
@@ -121,14 +130,16 @@ class WhatifRoute:
     async def whatif(self, asked: Asked[WhatifForm, Nothing]) -> WhatifView:
         form = asked.form
         if form.plan_id is not None:
-            if form.daily_limit is not None or form.pricing or form.currency is not None:
+            if form.daily_limit is not None or form.pricing:
                 raise RequestInvalid("plan_id: beside a draft; give one of them", field="plan_id")
             draft = await draft_of_plan(self._pg, form.plan_id, form.timezone)
         else:
-            currency = form.currency or await currency_of(self._pg, form.entity_type, form.entity_id)
+            currency = await currency_of(self._pg, form.entity_type, form.entity_id)
             limit = form.daily_limit
             made = None if limit is None else limit_of(limit)
             rules = [PriceRule(**rule.model_dump()) for rule in form.pricing]
             draft = await draft_of_fields(self._pg, currency, made, rules, form.timezone)
-        outcome = await replay(self._pg, draft, form.entity_type, form.entity_id, form.from_, form.to)
+        outcome = await replay(
+            self._pg, self._turns, draft, form.entity_type, form.entity_id, form.from_, form.to
+        )
         return WhatifView.of_outcome(outcome, draft.currency)
