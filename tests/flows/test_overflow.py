@@ -311,3 +311,59 @@ async def test_a_draft_of_the_same_plan_says_of_the_same_calls_what_became_of_th
     assert (await whatif())["error"]["field"] == "daily_limit"
     assert await house.stores.pg.fetchval("SELECT count(*) FROM plans") == 1
     await assert_books_balance(house)
+
+
+# of degraded calls two, by what they hold or cost
+LESSER: dict[str, Any] = {"degrade_map": (("gpt-4*", "mini"),), "degrade_nanos": 26_000}
+CHAINS = {
+    "refused at the end": (
+        Overflow(("grace", "degrade", "block"), 280_000, **LESSER), [1, 1, 2, 0, 2], 165_200, 147_500,
+    ),
+    "spilled at the end": (
+        Overflow(("grace", "degrade", "spill"), 280_000, grace_charged=True, funding="allowance", **LESSER),
+        [1, 1, 2, 2, 0], 442_500, 165_200,
+    ),
+    "by allowance alone": (Overflow(funding="allowance"), [1, 0, 0, 0, 5], 0, 147_500),
+    "in shadow": (Overflow(funding="allowance", shadow=True), [6, 0, 0, 0, 0], 885_000, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHAINS)
+async def test_calls_without_a_plan_are_judged_as_a_gateway_takes_the_same_calls_on_it(
+    house: House, name: str
+) -> None:
+    """The limits are such that what is held for a call decides as what it costs does."""
+    chain, counts, charged_nanos, borne_nanos = CHAINS[name]
+    pg, of = house.stores.pg, house.account.id
+    planned, free = [await keys.create_key(pg, keys.NewKey(of, name)) for name in ("planned", "free")]
+    limit = await on_plan(house, 280_000, chain, entity_type="key", entity_id=planned.id)
+    on_it = [await house.post(BODY, authorization=f"Bearer {planned.secret}") for _ in range(6)]
+    without = [await house.post(BODY, authorization=f"Bearer {free.secret}") for _ in range(6)]
+    assert [reply.status for reply in without] == [200] * 6
+    for reply in without:
+        await house.bill(reply.request_id)
+    policies = [reply.headers.get("x-rabbitgw-overflow") for reply in on_it]
+    bills = [await told(house, reply) for reply in on_it if reply.status == 200]
+    really = [policies.count(policy) for policy in (None, "grace", "degrade", "spill", "block")]
+    assert really == counts
+    paid = (sum(bill[1] for bill in bills), sum(bill[2] for bill in bills))
+    assert paid == (charged_nanos, borne_nanos)
+
+    plan_id = await pg.fetchval("SELECT plan_id FROM plan_daily_limits WHERE id = $1", limit.id)
+    now = datetime.now(UTC)
+    asked = {
+        "entity_type": "key", "entity_id": free.id, "plan_id": plan_id,
+        "from": (now - timedelta(days=1)).isoformat(), "to": (now + timedelta(days=1)).isoformat(),
+    }  # fmt: skip
+    url = f"{house.base_url}/v1/admin/plans/whatif"
+    async with house.http.post(url, json=asked, headers={"x-api-key": ADMIN_KEY}) as answer:
+        said = await answer.json()
+    assert [said[one] for one in ("within", "grace", "degraded", "spilled", "refused")] == counts
+    assert (said["would_cost_nanos"], said["would_include_nanos"]) == paid
+    refused_calls = [
+        reply.request_id for reply, policy in zip(without, policies, strict=True) if policy == "block"
+    ]
+    assert said["refused_calls"] == refused_calls[:5]
+    assert (said["cost_nanos"], said["included_nanos"], said["calls"]) == (885_000, 0, 6)
+    assert said["shadowed"] == (5 if chain.shadow else 0)
+    await assert_books_balance(house)
