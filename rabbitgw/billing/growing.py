@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rabbitgw.billing.hold import BINDS, Hold
+from rabbitgw.billing.hold import Hold
 from rabbitgw.billing.overflow import Way
+from rabbitgw.billing.ways import BINDS
 from rabbitgw.replies import ExtendReply
 from rabbitgw.scripts import Scripts, WindowLimit
 

@@ -14,13 +14,10 @@ from rabbitgw import telemetry
 from rabbitgw.billing.holding import Growth
 from rabbitgw.billing.key_record import KeyRecord
 from rabbitgw.billing.overflow import DEGRADE, Way
-from rabbitgw.billing.ways import Laid
+from rabbitgw.billing.ways import LEFT_OUT, Laid
 from rabbitgw.billing.windows import Span, WindowRule
 from rabbitgw.prepared import EndCommands
 from rabbitgw.replies import Standing
-
-LEFT_OUT = ord("-")
-BINDS = ord("1")
 
 
 class Terms(NamedTuple):
@@ -55,11 +52,9 @@ class Hold:
     laid: Laid
     counts_tokens: bool = False  # it is to be told what it used in truth
     standing: Standing | None = None  # with the rates that it came under
-    beyond: Beyond | None = None  # how it was taken, where that was beyond a plan's limit
-    way: Way | None = None  # by which it goes on now
-    closed: tuple[
-        tuple[int, bool], ...
-    ] = ()  # parts before the present one: nanos, and whether the plan bears them
+    way: Way | None = None  # by which it goes on now, where that is beyond a plan's limit
+    # parts before the present one: nanos, and whether the plan bears them
+    closed: tuple[tuple[int, bool], ...] = ()
 
     @property
     def borne(self) -> bool:
@@ -106,8 +101,7 @@ class Hold:
         if offered and self.offer_index:
             place = self.offer_index - 1
             if place < len(offered):
-                self.beyond, self.offer_index = offered[place], 0
-                self.way = self.beyond.way
+                self.way, self.offer_index = offered[place].way, 0
             else:
                 self.offer_index -= len(offered)
         if passed >= 0:

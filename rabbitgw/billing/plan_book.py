@@ -29,10 +29,9 @@ class OnPlan:
     zone: str | None  # instead of the plan's
     from_ms: int
     to_ms: int | None
-    grace_window_id: int | None = (
-        None  # what the plan's grace and degraded calls count in; not in records that Redis
-    )
-    degrade_window_id: int | None = None  # kept from before there were any
+    # what the plan's grace and degraded calls count in; not in records that Redis kept from before there were any
+    grace_window_id: int | None = None
+    degrade_window_id: int | None = None
 
     def holds(self, at_ms: int) -> bool:
         return self.from_ms <= at_ms and (self.to_ms is None or at_ms < self.to_ms)

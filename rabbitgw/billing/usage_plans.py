@@ -16,7 +16,7 @@ from rabbitgw.billing.cycle_calendar import CYCLES
 from rabbitgw.billing.plan_pricing import DECIMAL
 from rabbitgw.billing.plans import USAGE, locked
 from rabbitgw.errors import Conflict, NotFound, RequestInvalid
-from rabbitgw.money import AMOUNT_NANOS_MAX, NANOS_PER_CENT
+from rabbitgw.money import AMOUNT_NANOS_MAX, CENTS_MAX
 from rabbitgw.stores import Pool, connection, transaction
 
 TIER: Final = "[a-z][a-z0-9_-]{0,31}"
@@ -102,10 +102,9 @@ def _check(terms: UsageTerms) -> None:
         raise RequestInvalid(
             f"billing_cycle: {terms.billing_cycle!r} is none of {', '.join(CYCLES)}", field="billing_cycle"
         )
-    most = AMOUNT_NANOS_MAX // NANOS_PER_CENT
     for field, nanos in (("min_commit_cents", terms.commit_nanos), ("credit_grant_cents", terms.grant_nanos)):
         if not 0 <= nanos <= AMOUNT_NANOS_MAX:
-            raise RequestInvalid(f"{field}: 0 to {most}", field=field)
+            raise RequestInvalid(f"{field}: 0 to {CENTS_MAX}", field=field)
     if terms.tier is not None and re.fullmatch(TIER, terms.tier) is None:
         raise RequestInvalid("tier: 1 to 32 of a-z, 0-9, - and _, a letter first", field="tier")
     if terms.included_credits is not None and not 0 <= terms.included_credits <= CREDITS_MAX:

@@ -15,10 +15,8 @@ from rabbitgw.billing.plan_book import PlanLimit
 from rabbitgw.billing.windows import WindowRule, span_of
 
 OFF: Final = "off"
-GATE_BLOCK: Final = "block"
 GATE_DEGRADE: Final = "degrade"
-GATINGS: Final = (OFF, GATE_BLOCK, GATE_DEGRADE)
-_BINDS, _COUNTS, _LEFT_OUT = b"10-"
+BINDS, COUNTS, LEFT_OUT = b"10-"  # per window, in the signs of reserve.lua
 
 
 class Laid(NamedTuple):
@@ -42,9 +40,9 @@ def laid(own: Sequence[WindowRule], limits: Iterable[PlanLimit], at_ms: int, gat
     for limit in limits:
         place = {}
         for name, rule, sign in (
-            ("limit", limit.rule, _COUNTS if limit.shadow else _BINDS),
-            (GRACE, limit.grace if GRACE in limit.overflow.tried else None, _LEFT_OUT),
-            (DEGRADE, limit.degrade if DEGRADE in limit.overflow.tried else None, _LEFT_OUT),
+            ("limit", limit.rule, COUNTS if limit.shadow else BINDS),
+            (GRACE, limit.grace if GRACE in limit.overflow.tried else None, LEFT_OUT),
+            (DEGRADE, limit.degrade if DEGRADE in limit.overflow.tried else None, LEFT_OUT),
         ):
             if rule is not None:
                 place[name] = len(rules)
@@ -78,16 +76,16 @@ def _ways(
     is_bearer, overflow = limit is bearer, limit.overflow
     for policy in overflow.tried:
         signs = bytearray(enforce)
-        signs[place["limit"]] = _LEFT_OUT
+        signs[place["limit"]] = LEFT_OUT
         borne, passes = bearer is not None, gate
         if policy == GRACE:
             if GRACE not in place:
                 continue
-            signs[place[GRACE]] = _BINDS
+            signs[place[GRACE]] = BINDS
             borne = not overflow.grace_charged or (borne and not is_bearer)
         elif policy == DEGRADE:
             if DEGRADE in place:
-                signs[place[DEGRADE]] = _BINDS
+                signs[place[DEGRADE]] = BINDS
             elif is_bearer:
                 continue  # without a counter nothing would end it
             if gating == GATE_DEGRADE:

@@ -35,6 +35,14 @@ class Taken(NamedTuple):
     facts: dict[str, Any]
 
 
+def quoted(call: Call, price: Price, settings: Settings) -> Quote:
+    """What a call holds at a price, whatever it is for. Raises: ModelNotPriced."""
+    offer = (quote if call.wanted is None else media_quote)(call, price, settings)
+    if price.min_charge_nanos and not call.dialect.free:
+        offer.hold_at_least(price.min_charge_nanos)
+    return offer
+
+
 class Alternatives:
     """Those of one call; called by the till, maybe again when its key has changed."""
 
@@ -96,11 +104,9 @@ class Alternatives:
             limit = most
         lesser = replace(call, model=model, output_limit=limit)
         try:
-            offer = (quote if call.wanted is None else media_quote)(lesser, price, self._settings)
+            offer = quoted(lesser, price, self._settings)
         except ModelNotPriced:
             return None
-        if price.min_charge_nanos and not call.dialect.free:
-            offer.hold_at_least(price.min_charge_nanos)
         facts = {
             **self._usual.facts,
             "m": model,

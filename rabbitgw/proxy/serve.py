@@ -34,7 +34,7 @@ from rabbitgw.errors import (
 )
 from rabbitgw.proxy import error_shapes
 from rabbitgw.proxy.ask import Ask, id_lines
-from rabbitgw.proxy.beyond import Alternatives, Taken
+from rabbitgw.proxy.beyond import Alternatives, Taken, quoted
 from rabbitgw.proxy.bodies.forms import parse_form_call
 from rabbitgw.proxy.bodies.parsing import parse_call
 from rabbitgw.proxy.call import Call
@@ -42,8 +42,7 @@ from rabbitgw.proxy.catalog import Catalog, model_entry, model_list
 from rabbitgw.proxy.forward import Run
 from rabbitgw.proxy.forwarder import Forwarder
 from rabbitgw.proxy.key_gate import check_call, check_entry
-from rabbitgw.proxy.media_calls import media_quote
-from rabbitgw.proxy.quote import estimated_tokens, quote
+from rabbitgw.proxy.quote import estimated_tokens
 from rabbitgw.proxy.rate_headers import rate_lines
 from rabbitgw.proxy.relay import Client, Headers
 from rabbitgw.proxy.upstream import Upstream
@@ -155,9 +154,7 @@ class Service:
         price = self._prices.match(key, call.model, now_ms)
         if price is None:
             raise await self._unpriced(key, call)
-        offer = (quote if call.wanted is None else media_quote)(call, price, self.settings)
-        if price.min_charge_nanos and not call.dialect.free:
-            offer.hold_at_least(price.min_charge_nanos)
+        offer = quoted(call, price, self.settings)
         facts = events.ticket(
             key_id=key.key_id,
             user_id=key.user_id,
