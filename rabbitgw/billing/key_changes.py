@@ -24,6 +24,7 @@ from rabbitgw.billing.key_fields import (
 )
 from rabbitgw.billing.keys import Key, get_key
 from rabbitgw.billing.scopes import check_grant
+from rabbitgw.billing.versions import check_version
 from rabbitgw.errors import Conflict, PreconditionFailed
 from rabbitgw.stores import Pool, transaction
 
@@ -66,8 +67,7 @@ async def change_key(
     key = await get_key(pg, key_id)
     if key.revoked_at is not None:
         raise Conflict(f"key {key_id} is revoked; make a new one")
-    if generation not in (None, key.generation):
-        raise PreconditionFailed(f'key {key_id} has been changed since: its ETag is "{key.generation}"')
+    check_version(f"key {key_id}", key.generation, generation)
     if changes:
         raise PreconditionFailed(f"key {key_id} was being changed; read it again")
     return key

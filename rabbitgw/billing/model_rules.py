@@ -18,6 +18,7 @@ from rabbitgw import statements
 from rabbitgw.billing.accounts import PAGE_MAX
 from rabbitgw.billing.entities import Entity, advance_keys_below, find_entity, lock_account
 from rabbitgw.billing.model_patterns import checked_patterns
+from rabbitgw.billing.versions import check_version
 from rabbitgw.errors import NotFound, PreconditionFailed, RequestInvalid
 from rabbitgw.stores import Pool, connection, transaction
 
@@ -105,10 +106,7 @@ async def remove_rule(pg: Pool, rule_id: int, *, version: int | None = None) -> 
         await lock_account(db, row["account_id"])
         row = await db.fetchrow(statements.model_rules.get, rule_id)
         assert row is not None, "rules are never deleted"
-        if version is not None and row["version"] != version:
-            raise PreconditionFailed(
-                f'model rule {rule_id} has been changed since: its ETag is "{row["version"]}"'
-            )
+        check_version(f"model rule {rule_id}", row["version"], version)
         removed = await db.fetchrow(statements.model_rules.remove, rule_id)
         if removed is None:
             return _rule(row)

@@ -17,9 +17,10 @@ from rabbitgw.billing.accounts import PAGE_MAX, checked_name
 from rabbitgw.billing.degrade_targets import check_targets
 from rabbitgw.billing.overflow import USUAL, Overflow, checked_overflow, overflow_of_row, unsaid
 from rabbitgw.billing.price_terms import checked_currency
+from rabbitgw.billing.versions import check_version
 from rabbitgw.billing.windows import DAY, WindowRule, checked_zone, reset_time_of, span_of
 from rabbitgw.clock import now_ms
-from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
+from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.money import AMOUNT_NANOS_MAX, CENTS_MAX
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
@@ -161,8 +162,7 @@ async def locked(db: PoolConnection, plan_id: int, revision: int | None, *, arch
     row: Any = await db.fetchrow(statements.plans.lock, plan_id)
     if row is None:
         raise _unknown(plan_id)
-    if revision is not None and row["revision"] != revision:
-        raise PreconditionFailed(f'plan {plan_id} has been changed since: its ETag is "{row["revision"]}"')
+    check_version(f"plan {plan_id}", row["revision"], revision)
     if row["archived_at"] is not None and not archived:
         raise Conflict(f"plan {plan_id} is archived", field="plan_id")
     return row

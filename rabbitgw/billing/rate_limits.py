@@ -26,7 +26,8 @@ from rabbitgw.billing.entities import (
 )
 from rabbitgw.billing.model_patterns import checked_pattern
 from rabbitgw.billing.rate_rules import RATES_MAX
-from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
+from rabbitgw.billing.versions import check_version
+from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
 # What is counted is a time in whole microseconds: above these a minute has too few of them to be counted well.
@@ -165,8 +166,7 @@ async def _locked(db: PoolConnection, rate_id: int, version: int | None) -> Rate
     await lock_account(db, row["account_id"])
     row = await db.fetchrow(statements.rates.get, rate_id)
     assert row is not None, "rates are never deleted"
-    if version is not None and row["version"] != version:
-        raise PreconditionFailed(f'rate {rate_id} has been changed since: its ETag is "{row["version"]}"')
+    check_version(f"rate {rate_id}", row["version"], version)
     return _rate(row)
 
 

@@ -24,6 +24,7 @@ from rabbitgw.billing.entities import (
     lock_account,
 )
 from rabbitgw.billing.key_record import ms_of
+from rabbitgw.billing.versions import check_version
 from rabbitgw.billing.windows import (
     CALENDAR,
     FIVE_HOURS,
@@ -34,7 +35,7 @@ from rabbitgw.billing.windows import (
     reset_time_of,
 )
 from rabbitgw.clock import now_ms
-from rabbitgw.errors import Conflict, NotFound, PreconditionFailed, RequestInvalid
+from rabbitgw.errors import Conflict, NotFound, RequestInvalid
 from rabbitgw.money import AMOUNT_NANOS_MAX
 from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
@@ -167,8 +168,7 @@ async def _locked(db: PoolConnection, window_id: int, version: int | None) -> Wi
     await lock_account(db, row["account_id"])
     row = await db.fetchrow(statements.windows.get, window_id)
     assert row is not None, "windows are never deleted"
-    if version is not None and row["version"] != version:
-        raise PreconditionFailed(f'window {window_id} has been changed since: its ETag is "{row["version"]}"')
+    check_version(f"window {window_id}", row["version"], version)
     return _window(row)
 
 
