@@ -87,7 +87,14 @@ class Doctor:
         self._opened = AsyncExitStack()
         self._pg: stores.Pool | None = None
         self._link: RedisLink | None = None
-        secret = (settings.admin_key, settings.litellm_master_key, settings.postgres_password)
+        secret = (
+            settings.admin_key,
+            settings.litellm_master_key,
+            settings.postgres_password,
+            settings.dev_api_key,
+            settings.stripe_secret_key,
+            settings.stripe_webhook_secret,
+        )
         urls = (settings.database_url, settings.redis_url)
         self._checkup = Checkup(secrets_of(one.get_secret_value() for one in (*secret, *urls)), limit_s)
 

@@ -6,6 +6,7 @@ The table of settings in README.md is generated from this class and tested.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from rabbitgw.addresses import networks_listed
 from rabbitgw.errors import SettingInvalid
 
 MIB = 1024 * 1024
+_STRIPE_SECRET = re.compile(r"[sr]k_(test|live)_[!-~]{4,250}")
+_STRIPE_PUBLISHABLE = re.compile(r"pk_(test|live)_[!-~]{4,250}")
+_WEBHOOK_SECRET = re.compile(r"whsec_[!-~]{4,250}")
 
 
 def setting(default: Any, *names: str, help: str, **bounds: Any) -> Any:
@@ -87,6 +91,43 @@ class Settings(BaseSettings):
     )
     upstream_silence_timeout_s: float = setting(
         300.0, "RABBITGW_UPSTREAM_SILENCE_TIMEOUT_S", help="seconds of silence mid-answer", gt=0, le=3600
+    )
+
+    dev_api_key: SecretStr = setting(
+        SecretStr(""),
+        "DEV_API_KEY",
+        help="credential of the payment routes and the demo page while developing; refused beside a live Stripe key",
+    )
+    stripe_secret_key: SecretStr = setting(
+        SecretStr(""), "STRIPE_SECRET_KEY", help="sk_test_… or sk_live_… (or rk_…); empty: Stripe is off"
+    )
+    stripe_publishable_key: str = setting(
+        "", "STRIPE_PUBLISHABLE_KEY", help="pk_test_… or pk_live_…, for pages that mount the Payment Element"
+    )
+    stripe_webhook_secret: SecretStr = setting(
+        SecretStr(""),
+        "STRIPE_WEBHOOK_SECRET",
+        help="whsec_…; several with commas while one is rolled; empty: webhooks are answered 503",
+    )
+    stripe_api_base: str = setting(
+        "https://api.stripe.com", "STRIPE_API_BASE", help="where Stripe's API is; another for test servers"
+    )
+    payment_timeout_s: float = setting(
+        20.0,
+        "RABBITGW_PAYMENT_TIMEOUT_S",
+        help="seconds to wait for one answer of a payment provider",
+        gt=0,
+        le=80,
+    )
+    webhook_tolerance_s: int = setting(
+        300,
+        "RABBITGW_WEBHOOK_TOLERANCE_S",
+        help="how old a webhook's signature may be, seconds",
+        ge=10,
+        le=3600,
+    )
+    refund_unspent_only: bool = setting(
+        True, "RABBITGW_REFUND_UNSPENT_ONLY", help="refund no more than the wallet has left"
     )
 
     body_bytes_max: int = setting(
@@ -214,6 +255,49 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/").removesuffix("/v1")
 
+    @field_validator("stripe_secret_key")
+    @classmethod
+    def _stripe_secret(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _STRIPE_SECRET.fullmatch(value.get_secret_value()):
+            raise ValueError("must begin with sk_test_, sk_live_, rk_test_ or rk_live_")
+        return value
+
+    @field_validator("stripe_publishable_key")
+    @classmethod
+    def _stripe_publishable(cls, value: str) -> str:
+        if value and not _STRIPE_PUBLISHABLE.fullmatch(value):
+            raise ValueError("must begin with pk_test_ or pk_live_")
+        return value
+
+    @field_validator("stripe_webhook_secret")
+    @classmethod
+    def _webhook_secrets(cls, value: SecretStr) -> SecretStr:
+        secrets = [secret.strip() for secret in value.get_secret_value().split(",") if secret.strip()]
+        if any(not _WEBHOOK_SECRET.fullmatch(secret) for secret in secrets):
+            raise ValueError("must be one or several, with commas, that begin with whsec_")
+        return SecretStr(",".join(secrets))
+
+    @field_validator("stripe_api_base")
+    @classmethod
+    def _stripe_base(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @property
+    def stripe_live(self) -> bool:
+        return self.stripe_secret_key.get_secret_value()[3:7] == "live"
+
+    def check_together(self) -> None:
+        """Settings that do not go together. Raises: SettingInvalid, one line that names the variable."""
+        secret, public = self.stripe_secret_key.get_secret_value(), self.stripe_publishable_key
+        if secret and public and secret[3:7] != public[3:7]:
+            raise SettingInvalid(
+                f"STRIPE_PUBLISHABLE_KEY: is for the {public[3:7]} mode, STRIPE_SECRET_KEY for the {secret[3:7]} mode"
+            )
+        if self.stripe_live and self.dev_api_key.get_secret_value():
+            raise SettingInvalid("DEV_API_KEY: not beside a live STRIPE_SECRET_KEY; it is for developing")
+
     @classmethod
     def load(cls, **overrides: Any) -> Settings:
         """Read the environment. `overrides` replace settings by attribute name (used by `dev` and the tests).
@@ -226,7 +310,9 @@ class Settings(BaseSettings):
             first = error.errors(include_url=False, include_input=False)[0]
             name = documented_name(str(first["loc"][0]))
             raise SettingInvalid(f"{name}: {first['msg']}") from None
-        return settings.model_copy(update=overrides) if overrides else settings
+        settings = settings.model_copy(update=overrides) if overrides else settings
+        settings.check_together()
+        return settings
 
 
 def documented_name(location: str) -> str:

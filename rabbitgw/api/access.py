@@ -1,6 +1,7 @@
 """Who is asking: the operator, by the admin key or by a key with the scope admin, or a caller by a key of theirs.
 
-Owns the check of both kinds of credential for side routes. A key that was revoked a moment ago is refused here too:
+Owns the check of both kinds of credential for side routes. DEV_API_KEY, where it is set, is the operator's on routes
+that are not the operator's alone. A key that was revoked a moment ago is refused here too:
 nothing is reserved on these routes, so memory alone is not believed.
 """
 
@@ -33,7 +34,7 @@ async def require_admin(request: web.Request, deps: SideDeps) -> KeyRecord | Non
         raise NotFound("the admin routes are off: RABBITGW_ADMIN_KEY is not set")
     heard = Heard(request.raw_headers)
     given = heard.credential()
-    if _is_admin(given, admin_key):
+    if _is(given, admin_key):
         return None
     key = await _confirmed(request, heard, deps, given) if well_formed(given) else None
     if key is None or key.scopes is None:
@@ -55,13 +56,23 @@ async def require_either(request: web.Request, deps: SideDeps) -> KeyRecord | No
     heard = Heard(request.raw_headers)
     given = heard.credential()
     admin_key = deps.settings.admin_key.get_secret_value()
-    if admin_key and _is_admin(given, admin_key):
+    if any(
+        secret and _is(given, secret) for secret in (admin_key, deps.settings.dev_api_key.get_secret_value())
+    ):
         return None
     key = await _confirmed(request, heard, deps, given)
     if admin_key and key.scopes is not None and ADMIN in key.scopes:
         return None
     check_scope(BILLING, key)
     return key
+
+
+async def require_cashier(request: web.Request, deps: SideDeps) -> KeyRecord | None:
+    """The operator, or who develops with DEV_API_KEY. Raises: as `require_admin`."""
+    dev_key = deps.settings.dev_api_key.get_secret_value()
+    if dev_key and _is(Heard(request.raw_headers).credential(), dev_key):
+        return None
+    return await require_admin(request, deps)
 
 
 async def _confirmed(request: web.Request, heard: Heard, deps: SideDeps, secret: str) -> KeyRecord:
@@ -75,6 +86,6 @@ async def _confirmed(request: web.Request, heard: Heard, deps: SideDeps, secret:
     return key
 
 
-def _is_admin(given: str, admin_key: str) -> bool:
-    # Equal times for equal lengths; the length of the admin key is no secret worth hiding.
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), admin_key.encode())
+def _is(given: str, secret: str) -> bool:
+    # Equal times for equal lengths; the length of a secret is no secret worth hiding.
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret.encode())

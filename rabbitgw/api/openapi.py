@@ -59,12 +59,14 @@ TAGS: Final = {
     Auth.ADMIN: "the operator's, with the admin key or a key with the scope admin; 404 while no admin key is set",
     Auth.CALLER: "a caller's, with a key of theirs: of their own account, nothing else",
     Auth.EITHER: "a caller's, of their own account; or the operator's, of any",
+    Auth.CASHIER: "the operator's, or DEV_API_KEY's",
     Auth.NONE: "for anybody",
 }
 SECURITY: Final[dict[Auth, list[dict[str, list[str]]]]] = {
     Auth.ADMIN: [{"adminBearer": []}, {"adminHeader": []}],
     Auth.CALLER: [{"callerBearer": []}, {"callerHeader": []}],
     Auth.EITHER: [{"callerBearer": []}, {"callerHeader": []}, {"adminBearer": []}, {"adminHeader": []}],
+    Auth.CASHIER: [{"adminBearer": []}, {"adminHeader": []}],
     Auth.NONE: [],
 }
 SCHEMES: Final = {

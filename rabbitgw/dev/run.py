@@ -101,6 +101,9 @@ async def start_missing(settings: Settings, data_dir: Path, started: AsyncExitSt
     if not settings.admin_key.get_secret_value():
         kept = read_dev_env(data_dir).get("RABBITGW_ADMIN_KEY")
         found["admin_key"] = SecretStr(kept or f"rga-{secrets.token_urlsafe(24)}")
+    if not settings.dev_api_key.get_secret_value() and not settings.stripe_live:
+        kept = read_dev_env(data_dir).get("DEV_API_KEY")
+        found["dev_api_key"] = SecretStr(kept or f"rgd-{secrets.token_urlsafe(24)}")
     return settings.model_copy(update=found)
 
 
@@ -128,9 +131,11 @@ async def first_account(opened: Stores, settings: Settings, data_dir: Path) -> d
         new = keys.NewKey(account_id=account.id, name="dev", user_id=user.id)
         created = await keys.create_key(opened.pg, new)
         secret = created.secret
+    dev_key = settings.dev_api_key.get_secret_value()
     return {
         "OPENAI_API_KEY": secret,
         "RABBITGW_ADMIN_KEY": settings.admin_key.get_secret_value(),
+        **({"DEV_API_KEY": dev_key} if dev_key else {}),
         "DATABASE_URL": database_url(settings),
         "REDIS_URL": settings.redis_url.get_secret_value(),
     }
