@@ -11,8 +11,10 @@
     │   │   ├── ModelNotFound  404  model_not_found
     │   │   └── RouteNotPriced 404  endpoint_not_priced    a path that we cannot price
     │   ├── RequestInvalid     400  invalid_request        names the field
+    │   │   └── BalanceLimit   400  invalid_request        a wallet cannot hold, or owe, that much
     │   ├── MethodNotAllowed   405  method_not_allowed     a path that is sold, asked for in another way
     │   ├── Conflict           409  conflict               same id, other content
+    │   │   └── TakeShort      409  balance_short          what is to be taken back is spent, or held by calls
     │   ├── BodyTooLarge       413  request_too_large      names the limit
     │   ├── ExpectationFailed  417  expectation_failed     an Expect that is not 100-continue
     │   ├── HeadTooLarge       431  head_too_large         names the limit
@@ -108,6 +110,10 @@ class RequestInvalid(CallerError):
     code = "invalid_request"
 
 
+class BalanceLimit(RequestInvalid):
+    pass
+
+
 class MethodNotAllowed(CallerError):
     """`allowed`: the method that the path has."""
 
@@ -122,6 +128,16 @@ class MethodNotAllowed(CallerError):
 class Conflict(CallerError):
     http_status = 409
     code = "conflict"
+
+
+class TakeShort(Conflict):
+    """`available_nanos`: what the wallet had left; may be negative."""
+
+    code = "balance_short"
+
+    def __init__(self, message: str, *, available_nanos: int) -> None:
+        super().__init__(message)
+        self.available_nanos = available_nanos
 
 
 class PreconditionFailed(CallerError):

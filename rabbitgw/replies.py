@@ -23,6 +23,8 @@ SettleWord = Literal["OK", "LATE", "DONE", "RELEASED", "UNKNOWN", "OLD", "COLD",
 ReleaseWord = Literal["OK", "TOMBSTONE", "DONE", "COLD", "FENCED"]
 ExpireWord = Literal["OK", "ALIVE", "GONE", "COLD", "FENCED"]
 CreditWord = Literal["OK", "DONE", "GAP", "COLD", "FENCED"]
+SetAsideWord = Literal["OK", "HELD", "SHORT", "GONE", "STALE", "GAP", "COLD", "FENCED"]
+PutBackWord = Literal["OK", "GONE", "FENCED"]
 LoadWord = Literal["OK", "LOADED", "FENCED"]
 KeyPutWord = Literal["OK", "DONE", "COLD", "FENCED"]
 KeyRecordWord = Literal["OK", "DONE"]
@@ -110,6 +112,21 @@ class CreditReply(NamedTuple):
     stored_seq: int = 0  # DONE, GAP: the last one applied
 
 
+class SetAsideReply(NamedTuple):
+    """billing/lua/set_aside.lua."""
+
+    word: SetAsideWord
+    available_nanos: int = 0  # OK, HELD, SHORT: may be negative
+    stored_seq: int = 0  # STALE, GAP: the last credit applied
+
+
+class PutBackReply(NamedTuple):
+    """billing/lua/put_back.lua."""
+
+    word: PutBackWord
+    amount_nanos: int = 0  # OK
+
+
 class LeaseReply(NamedTuple):
     """billing/lua/lease.lua."""
 
@@ -175,6 +192,10 @@ _SETTLE: Final[dict[bytes, SettleWord]] = _words(
 _RELEASE: Final[dict[bytes, ReleaseWord]] = _words("OK", "TOMBSTONE", "DONE", "COLD", "FENCED")
 _EXPIRE: Final[dict[bytes, ExpireWord]] = _words("OK", "ALIVE", "GONE", "COLD", "FENCED")
 _CREDIT: Final[dict[bytes, CreditWord]] = _words("OK", "DONE", "GAP", "COLD", "FENCED")
+_SET_ASIDE: Final[dict[bytes, SetAsideWord]] = _words(
+    "OK", "HELD", "SHORT", "GONE", "STALE", "GAP", "COLD", "FENCED"
+)
+_PUT_BACK: Final[dict[bytes, PutBackWord]] = _words("OK", "GONE", "FENCED")
 _LOAD: Final[dict[bytes, LoadWord]] = _words("OK", "LOADED", "FENCED")
 _KEY_PUT: Final[dict[bytes, KeyPutWord]] = _words("OK", "DONE", "COLD", "FENCED")
 _KEY_RECORD: Final[dict[bytes, KeyRecordWord]] = _words("OK", "DONE")
@@ -278,6 +299,22 @@ def credit_reply(reply: list[Any]) -> CreditReply:
     if word == "DONE" or word == "GAP":  # noqa: PLR1714 (a set would lose the type)
         return CreditReply(word, stored_seq=reply[1])
     return CreditReply(word) if word else _foreign("credit", reply)
+
+
+def set_aside_reply(reply: list[Any]) -> SetAsideReply:
+    word = _SET_ASIDE.get(reply[0])
+    if word in ("OK", "HELD", "SHORT"):
+        return SetAsideReply(word, available_nanos=int(reply[1]))
+    if word in ("STALE", "GAP"):
+        return SetAsideReply(word, stored_seq=reply[1])
+    return SetAsideReply(word) if word else _foreign("set_aside", reply)
+
+
+def put_back_reply(reply: list[Any]) -> PutBackReply:
+    word = _PUT_BACK.get(reply[0])
+    if word == "OK":
+        return PutBackReply(word, int(reply[1]))
+    return PutBackReply(word) if word else _foreign("put_back", reply)
 
 
 def load_word(reply: list[Any]) -> LoadWord:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple, Protocol
+from uuid import UUID
 
 from rabbitgw import replies, resp
 from rabbitgw.clock import monotonic_s
@@ -31,7 +32,7 @@ PAUSE_MAX_S = 0.1
 
 NAMES: Final = (
     "reserve", "extend", "settle", "release", "expire", "credit",
-    "load", "key_put", "key_record_put", "lease", "snapshot",
+    "set_aside", "put_back", "load", "key_put", "key_record_put", "lease", "snapshot",
 )  # fmt: skip
 
 # Redis did not run the script and will, soon.
@@ -247,14 +248,46 @@ class Scripts:
         return replies.expire_reply(await self._call("expire", names, argv))
 
     async def credit(
-        self, partition: int, account_id: int, *, currency: str, seq: int, amount_nanos: int
+        self,
+        partition: int,
+        account_id: int,
+        *,
+        currency: str,
+        seq: int,
+        amount_nanos: int,
+        take_id: UUID | None = None,
     ) -> replies.CreditReply:
-        """Apply the booked change number `seq` of a wallet, in order and once. Source: credit.lua."""
+        """Apply the booked change number `seq` of a wallet, in order and once. Source: credit.lua.
+
+        `take_id`: what is set aside under it is taken by this change.
+        """
         keys = self._partitions[partition]
-        argv = (self._epoch, currency, seq, amount_nanos)
+        argv: list[Argument] = [self._epoch, currency, seq, amount_nanos]
+        if take_id is not None:
+            argv.append(str(take_id))
         return replies.credit_reply(
             await self._call("credit", (keys.epoch_key, keys.account(account_id)), argv)
         )
+
+    async def set_aside(
+        self, partition: int, account_id: int, *, currency: str, take_id: UUID, amount_nanos: int, seq: int
+    ) -> replies.SetAsideReply:
+        """Keep available money from calls until the credit of this take is applied. Source: set_aside.lua.
+
+        `seq`: of the wallet's last booked credit, read under the lock of its row.
+        """
+        keys, name = self._partitions[partition], str(take_id)
+        argv = (self._epoch, currency, name, amount_nanos, seq)
+        names = (keys.epoch_key, keys.account(account_id), keys.mark(name))
+        return replies.set_aside_reply(await self._call("set_aside", names, argv))
+
+    async def put_back(
+        self, partition: int, account_id: int, *, currency: str, take_id: UUID
+    ) -> replies.PutBackReply:
+        """Give back what is set aside, and bar a set_aside that is still under way. Source: put_back.lua."""
+        keys, name = self._partitions[partition], str(take_id)
+        names = (keys.epoch_key, keys.account(account_id), keys.mark(name))
+        return replies.put_back_reply(await self._call("put_back", names, (self._epoch, currency, name)))
 
     async def load(
         self, partition: int, account_id: int, fields: Mapping[str, str | int]

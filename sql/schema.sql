@@ -1372,10 +1372,13 @@ CREATE TABLE wallet_credits (
     ledger_transaction_id bigint NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     applied_at timestamp with time zone,
+    take_id uuid,
     CONSTRAINT wallet_credits_seq_check CHECK ((seq >= 1))
 );
 
 COMMENT ON TABLE wallet_credits IS 'Booked changes of a wallet, other than charges, that Redis has to learn, numbered without gaps per wallet.';
+
+COMMENT ON COLUMN wallet_credits.take_id IS 'Under which id Redis may have set aside what this credit takes; null where nothing is set aside first.';
 
 CREATE TABLE wallets (
     account_id bigint NOT NULL,
@@ -1614,6 +1617,8 @@ CREATE UNIQUE INDEX users_email ON users USING btree (account_id, lower(email)) 
 CREATE UNIQUE INDEX users_external_id ON users USING btree (account_id, external_id) WHERE (external_id IS NOT NULL);
 
 CREATE INDEX users_team ON users USING btree (team_id) WHERE (team_id IS NOT NULL);
+
+CREATE UNIQUE INDEX wallet_credits_once_per_take ON wallet_credits USING btree (take_id) WHERE (take_id IS NOT NULL);
 
 CREATE INDEX wallet_credits_unapplied ON wallet_credits USING btree (account_id, currency, seq) WHERE (applied_at IS NULL);
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from uuid import UUID
 
 from rabbitgw import statements
 from rabbitgw.billing.usage_rows import EXPIRED, LATE, StreamId, parse_windows, window_moves
@@ -39,6 +40,15 @@ class EpochChanged(Exception):
     """Redis is in another epoch than the one the audit began with: the one race it cannot see through."""
 
 
+class SetAside(NamedTuple):
+    """What Redis keeps from calls for a take (takes.py)."""
+
+    account_id: int
+    currency: str
+    take_id: UUID
+    amount_nanos: int
+
+
 class _Event(NamedTuple):
     at: StreamId
     hold_id: str
@@ -58,10 +68,14 @@ class _Books:
     spans_moved_after: dict[Span, int] = field(default_factory=dict)
     spans: dict[Span, int] = field(default_factory=dict)
     ended: list[asyncpg.Record] = field(default_factory=list)
+    takes: dict[UUID, asyncpg.Record] = field(default_factory=dict)
 
 
 class LivePartition:
-    """The comparison of one partition. Feed it its accounts in groups; the stream is read once over all groups."""
+    """The comparison of one partition. Feed it its accounts in groups; the stream is read once over all groups.
+
+    `set_aside`: what was found set aside for takes, in all of them.
+    """
 
     def __init__(
         self, pool: Pool, link: RedisLink, scripts: Scripts, partition: int, findings: Findings
@@ -74,6 +88,7 @@ class LivePartition:
         self._events: list[_Event] = []
         self._read_to = StreamId(0, 0)
         self.worst_nanos = 0
+        self.set_aside: list[SetAside] = []
 
     async def check(self, account_ids: Sequence[int]) -> frozenset[int]:
         """Compare these accounts (at most 100), and the partition's holds and stream.
@@ -91,9 +106,15 @@ class LivePartition:
             for account_id, fields in zip(account_ids, snapshot.accounts, strict=True)
             if fields
         }
+        set_aside = [one for account_id, fields in loaded.items() for one in _set_aside(account_id, fields)]
+        self.set_aside += set_aside
         async with transaction(self._pool, isolation="repeatable_read", readonly=True) as pg:
             books = await self._read_books(pg, last, loaded, snapshot)
-        self._check_holds(snapshot, loaded, account_ids)
+            if set_aside:
+                rows = await pg.fetch(statements.audit.takes, [one.take_id for one in set_aside])
+                books.takes = {row["take_id"]: row for row in rows}
+        self._check_holds(snapshot, loaded, account_ids, set_aside)
+        self._check_takes(loaded, books, set_aside)
         self._check_ends(snapshot, books)
         unbooked = [event for event in self._events if books.cursor < event.at <= last]
         self._check_balances(loaded, books, unbooked)
@@ -166,10 +187,13 @@ class LivePartition:
         snapshot: SnapshotReply,
         loaded: Mapping[int, Mapping[str, str]],
         account_ids: Sequence[int],
+        set_aside: Sequence[SetAside],
     ) -> None:
-        """Invariant 1: what is set aside in a wallet is what its open holds say."""
+        """Invariant 1: what is held in a wallet is what its open holds say, and what is set aside for takes."""
         tally = self._findings[1]
         held: dict[Wallet, int] = {}
+        for one in set_aside:
+            _add(held, (one.account_id, one.currency), one.amount_nanos)
         for hold_id, hold in snapshot.holds.items():
             _add(held, (hold.account_id, hold.currency), hold.wallet_nanos)
             if hold.account_id in account_ids and hold.account_id not in loaded:
@@ -183,6 +207,27 @@ class LivePartition:
                     held.get((account_id, currency), 0),
                     int(fields.get(f"h:{currency}", "0")),
                 )
+
+    def _check_takes(
+        self,
+        loaded: Mapping[int, Mapping[str, str]],
+        books: _Books,
+        set_aside: Sequence[SetAside],
+    ) -> None:
+        """Invariant 1: what is set aside is not taken from the balance yet. Whether the take itself is still wanted is
+        known to those who take."""
+        tally = self._findings[1]
+        for one in set_aside:
+            tally.checked += 1
+            row = books.takes.get(one.take_id)
+            if row is None:
+                continue
+            take = f"account {one.account_id}: take {one.take_id}, {one.amount_nanos} nanos of {one.currency}"
+            booked = SetAside(row["account_id"], row["currency"], one.take_id, -row["amount_nanos"])
+            if one != booked:
+                tally.breach(f"{take}: set aside otherwise than booked, credit {row['seq']}")
+            elif row["seq"] <= int(loaded[one.account_id].get(f"s:{one.currency}", "0")):
+                tally.breach(f"{take}: set aside although its credit {row['seq']} is applied")
 
     def _check_ends(self, snapshot: SnapshotReply, books: _Books) -> None:
         """Invariant 2: an open hold has no end, and an ended one has one, or an expiry and a late settle."""
@@ -254,6 +299,15 @@ class LivePartition:
             for name, span_name in fields.items():
                 if name.startswith("ws:") and f"w:{name[3:]}:{span_name}" not in fields:
                     tally.breach(f"account {account_id}: window {name[3:]} has no counter of {span_name}")
+
+
+def _set_aside(account_id: int, fields: Mapping[str, str]) -> list[SetAside]:
+    found = []
+    for name, value in fields.items():
+        if name.startswith("a:"):
+            _, currency, take_id = name.split(":")
+            found.append(SetAside(account_id, currency, UUID(take_id), int(value)))
+    return found
 
 
 def _counters(fields: Mapping[str, str]) -> dict[Span, int]:

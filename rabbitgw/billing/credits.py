@@ -116,9 +116,14 @@ class Credits:
                 credits = await pg.fetch(
                     statements.credits.after, account_id, currency, stored, CREDITS_AT_ONCE
                 )
-            for seq, amount_nanos in credits:
+            for seq, amount_nanos, take_id in credits:
                 reply = await scripts.credit(
-                    partition, account_id, currency=currency, seq=seq, amount_nanos=amount_nanos
+                    partition,
+                    account_id,
+                    currency=currency,
+                    seq=seq,
+                    amount_nanos=amount_nanos,
+                    take_id=take_id,
                 )
                 if reply.word == "GAP" and reply.stored_seq >= stored:
                     raise InvariantBroken(

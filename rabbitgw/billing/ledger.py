@@ -68,6 +68,11 @@ def house_line(ledger_account: str, currency: str, amount_nanos: int) -> Line:
     return Line(ledger_account, None, currency, amount_nanos)
 
 
+def credit_lines(account_id: int, currency: str, amount_nanos: int, house: str) -> tuple[Line, ...]:
+    """What a house account gives to a wallet, or gets from it where the amount is negative."""
+    return wallet_line(account_id, currency, amount_nanos), house_line(house, currency, -amount_nanos)
+
+
 def charge_lines(
     account_id: int, currency: str, *, charged_nanos: int, returned_nanos: int = 0
 ) -> tuple[Line, ...]:

@@ -23,13 +23,13 @@ from rabbitgw.billing.cycle_calendar import Calendar, part_of
 from rabbitgw.billing.epoch import read_names
 from rabbitgw.billing.key_record import ms_of
 from rabbitgw.billing.loops import run_worker
+from rabbitgw.billing.moves import lock_wallet, move
 from rabbitgw.billing.report_spans import QUARTER_MS, split_thirds
 from rabbitgw.billing.report_sums import SCOPE_ACCOUNT, SCOPE_PARTS
 from rabbitgw.billing.stray import stream_tip
 from rabbitgw.billing.usage_rows import StreamId
 from rabbitgw.billing.windows import ZONE_DEFAULT, zone_of
 from rabbitgw.clock import now_ms
-from rabbitgw.errors import InvariantBroken
 from rabbitgw.money import AMOUNT_NANOS_MAX
 from rabbitgw.stores import connection, transaction
 
@@ -196,21 +196,14 @@ async def _move(
 
     Returns: what was moved, and by which transaction.
     """
-    wallet = await db.fetchrow(statements.wallets.lock, account_id, currency)
-    if wallet is None:
-        raise InvariantBroken(f"account {account_id} has no wallet in its own currency, {currency}")
-    balance_nanos = wallet["balance_nanos"]
-    after_nanos = max(-AMOUNT_NANOS_MAX, min(AMOUNT_NANOS_MAX, balance_nanos + amount_nanos))
-    amount_nanos = after_nanos - balance_nanos
+    wallet = await lock_wallet(db, account_id, currency)
+    after_nanos = max(-AMOUNT_NANOS_MAX, min(AMOUNT_NANOS_MAX, wallet.balance_nanos + amount_nanos))
+    amount_nanos = after_nanos - wallet.balance_nanos
     if not amount_nanos:
         return 0, None
-    lines = (
-        ledger.wallet_line(account_id, currency, amount_nanos),
-        ledger.house_line(_HOUSE[kind], currency, -amount_nanos),
-    )
-    transaction_id = await ledger.append_one(db, kind, lines, account_id=account_id, ref=ref)
-    await db.fetchrow(statements.wallets.credit, account_id, currency, amount_nanos, transaction_id)
-    return amount_nanos, transaction_id
+    lines = ledger.credit_lines(account_id, currency, amount_nanos, _HOUSE[kind])
+    moved = await move(db, wallet, amount_nanos, lines, kind=kind, ref=ref)
+    return amount_nanos, moved.ledger_transaction_id
 
 
 async def _spent(db: PoolConnection, cycle: Any, ended_at: datetime) -> int:

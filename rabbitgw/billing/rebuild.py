@@ -83,7 +83,7 @@ class Rebuild:
         try:
             row = await pg.fetchrow(statements.rebuild.lock_deployment)
         except asyncpg.LockNotAvailableError:
-            raise Conflict("another rebuild is under way") from None
+            raise Conflict("another rebuild is under way, or money is being taken back: try again") from None
         if row is None:
             raise MigrationRefused("the database has no deployment row: run `rabbitgw migrate`")
         return KeyNames(row["partitions"], row["epoch"])

@@ -73,6 +73,7 @@ class StrayBooker:
                     ending.currency,
                     -moved_nanos,
                     transaction_id,
+                    None,
                 )
         del self._tips[ending.hold_id]
         telemetry.warn(

@@ -16,11 +16,12 @@ from rabbitgw import statements
 from rabbitgw.billing import ledger
 from rabbitgw.billing.accounts import Account, checked_currency
 from rabbitgw.billing.loading import load_account
-from rabbitgw.errors import Conflict, InvariantBroken, RedisUnavailable, RequestInvalid
+from rabbitgw.billing.moves import lock_wallet, move
+from rabbitgw.errors import Conflict, RedisUnavailable, RequestInvalid
 from rabbitgw.money import AMOUNT_NANOS_MAX, units
 from rabbitgw.redis_link import RedisLink
 from rabbitgw.scripts import Scripts
-from rabbitgw.stores import Pool, PoolConnection, connection, transaction
+from rabbitgw.stores import Pool, connection, transaction
 
 CREDIT_SCOPE = "wallets.credit"  # one key means one credit, whatever wallet it names
 KEY_CHARS_MAX = 255
@@ -100,8 +101,8 @@ async def credit(
 ) -> Credit:
     """Put money into a wallet, once per idempotency key: the same request again gets the same answer.
 
-    Raises: RequestInvalid (amount, currency, a wallet that would hold more than 9e9 units), Conflict (the key
-            was used for another request), PostgresUnavailable (may be sent again).
+    Raises: RequestInvalid (amount, currency; BalanceLimit: a wallet that would hold more than 9e9 units), Conflict (the
+            key was used for another request), PostgresUnavailable (may be sent again).
     """
     _check(account, currency, amount_nanos, idempotency_key)
     try:
@@ -118,35 +119,19 @@ async def _credit_once(pg: Pool, account_id: int, currency: str, amount_nanos: i
     digest = hashlib.sha256(orjson.dumps([account_id, currency, amount_nanos])).digest()
     async with transaction(pg) as db:
         # The lock comes first: two requests with one key for one wallet wait for each other here.
-        wallet = await db.fetchrow(statements.wallets.lock, account_id, currency)
+        wallet = await lock_wallet(db, account_id, currency)
         known = await db.fetchrow(statements.idempotency.find, CREDIT_SCOPE, key)
         if known is not None:
             if known["request_sha256"] != digest:
                 raise Conflict("idempotency_key: it was used for another credit", field="idempotency_key")
             return Credit(**orjson.loads(known["result"]))
-        balance_nanos = 0 if wallet is None else wallet["balance_nanos"]
-        if balance_nanos + amount_nanos > AMOUNT_NANOS_MAX:
-            raise RequestInvalid(
-                f"amount_nanos: the wallet holds {balance_nanos} nanos, its limit is {AMOUNT_NANOS_MAX}",
-                field="amount_nanos",
-            )
-        booked = await _book(db, account_id, currency, amount_nanos, key)
+        lines = ledger.credit_lines(account_id, currency, amount_nanos, ledger.CREDIT_OPERATOR)
+        moved = await move(db, wallet, amount_nanos, lines, kind=ledger.CREDIT, ref=key)
+        booked = Credit(account_id, currency, **asdict(moved))
         result = orjson.dumps(asdict(booked)).decode()
         if not await db.fetchval(statements.idempotency.keep, CREDIT_SCOPE, key, digest, result):
             raise _KeyTaken
     return booked
-
-
-async def _book(db: PoolConnection, account_id: int, currency: str, amount_nanos: int, ref: str) -> Credit:
-    lines = (
-        ledger.wallet_line(account_id, currency, amount_nanos),
-        ledger.house_line(ledger.CREDIT_OPERATOR, currency, -amount_nanos),
-    )
-    transaction_id = await ledger.append_one(db, ledger.CREDIT, lines, account_id=account_id, ref=ref)
-    row = await db.fetchrow(statements.wallets.credit, account_id, currency, amount_nanos, transaction_id)
-    if row is None:
-        raise InvariantBroken(f"account {account_id} has no wallet in its own currency, {currency}")
-    return Credit(account_id, currency, amount_nanos, row["credit_seq"], row["balance_nanos"], transaction_id)
 
 
 def _check(account: Account, currency: str, amount_nanos: int, key: str) -> None:
