@@ -544,6 +544,131 @@ COMMENT ON COLUMN corrections.old_nanos IS 'What the call cost until then: its c
 
 COMMENT ON COLUMN corrections.ledger_transaction_id IS 'What moved the difference; null: there is none.';
 
+CREATE TABLE credit_code_tries (
+    account_id bigint NOT NULL,
+    since timestamp with time zone NOT NULL,
+    tries integer NOT NULL
+)
+WITH (fillfactor='70');
+
+COMMENT ON TABLE credit_code_tries IS 'Codes that an account tried and that were none, in the hour from `since` on.';
+
+CREATE TABLE credit_code_uses (
+    id bigint NOT NULL,
+    code_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    order_id text,
+    state text NOT NULL,
+    currency text NOT NULL,
+    amount_nanos bigint NOT NULL,
+    ledger_transaction_id bigint,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT credit_code_uses_amount_nanos_check CHECK ((amount_nanos >= 0)),
+    CONSTRAINT credit_code_uses_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT credit_code_uses_of_an_order CHECK (((order_id IS NOT NULL) OR (state = 'used'::text))),
+    CONSTRAINT credit_code_uses_order_id_check CHECK (((length(order_id) >= 1) AND (length(order_id) <= 255))),
+    CONSTRAINT credit_code_uses_state_check CHECK ((state = ANY (ARRAY['reserved'::text, 'used'::text, 'released'::text])))
+);
+
+COMMENT ON TABLE credit_code_uses IS 'Who used a code, and for which order: reserved when that is made, used when it is paid, released when it will not be.';
+
+COMMENT ON COLUMN credit_code_uses.amount_nanos IS 'What it gives, fixed when it was reserved or redeemed.';
+
+ALTER TABLE credit_code_uses ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME credit_code_uses_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE credit_codes (
+    id bigint NOT NULL,
+    code_sha256 bytea NOT NULL,
+    prefix text NOT NULL,
+    kind text NOT NULL,
+    currency text,
+    amount_nanos bigint,
+    percent integer,
+    uses_max integer NOT NULL,
+    uses_per_account_max integer NOT NULL,
+    uses integer DEFAULT 0 NOT NULL,
+    expires_at timestamp with time zone,
+    note text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    retired_at timestamp with time zone,
+    CONSTRAINT credit_codes_amount_nanos_check CHECK ((amount_nanos > 0)),
+    CONSTRAINT credit_codes_code_sha256_check CHECK ((length(code_sha256) = 32)),
+    CONSTRAINT credit_codes_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT credit_codes_kind_check CHECK ((kind = ANY (ARRAY['credit'::text, 'bonus'::text, 'bonus_percent'::text]))),
+    CONSTRAINT credit_codes_note_check CHECK (((length(note) >= 1) AND (length(note) <= 200))),
+    CONSTRAINT credit_codes_percent_check CHECK ((percent > 0)),
+    CONSTRAINT credit_codes_prefix_check CHECK (((length(prefix) >= 1) AND (length(prefix) <= 8))),
+    CONSTRAINT credit_codes_uses CHECK (((uses >= 0) AND (uses <= uses_max))),
+    CONSTRAINT credit_codes_uses_max_check CHECK ((uses_max > 0)),
+    CONSTRAINT credit_codes_uses_per_account_max_check CHECK ((uses_per_account_max > 0)),
+    CONSTRAINT credit_codes_worth CHECK (
+CASE kind
+    WHEN 'bonus_percent'::text THEN ((percent IS NOT NULL) AND (amount_nanos IS NULL))
+    ELSE ((percent IS NULL) AND (amount_nanos IS NOT NULL) AND (currency IS NOT NULL))
+END)
+);
+
+COMMENT ON TABLE credit_codes IS 'Codes that put money into a wallet, or add a bonus to a purchase.';
+
+COMMENT ON COLUMN credit_codes.kind IS 'credit: is redeemed for amount_nanos; bonus: a purchase gets amount_nanos more; bonus_percent: so much of its price.';
+
+COMMENT ON COLUMN credit_codes.currency IS 'Null: a percentage, of a purchase in any currency.';
+
+COMMENT ON COLUMN credit_codes.uses IS 'How many are reserved or used now: rows of credit_code_uses that are not released.';
+
+ALTER TABLE credit_codes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME credit_codes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE credit_packages (
+    id bigint NOT NULL,
+    credits bigint NOT NULL,
+    currency text NOT NULL,
+    price_minor bigint NOT NULL,
+    nanos_per_credit bigint DEFAULT 100000000 NOT NULL,
+    "position" integer DEFAULT 0 NOT NULL,
+    active boolean DEFAULT true NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT credit_packages_credits_check CHECK ((credits > 0)),
+    CONSTRAINT credit_packages_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT credit_packages_nanos_per_credit_check CHECK ((nanos_per_credit > 0)),
+    CONSTRAINT credit_packages_price_minor_check CHECK ((price_minor > 0))
+);
+
+COMMENT ON TABLE credit_packages IS 'Numbers of credits and what they cost. An order keeps what it was sold by; a change is for orders to come.';
+
+COMMENT ON COLUMN credit_packages.price_minor IS 'In minor units of the currency, as ISO 4217 has them.';
+
+COMMENT ON COLUMN credit_packages.nanos_per_credit IS 'What one credit puts into the wallet; above the price that is a bonus.';
+
+COMMENT ON COLUMN credit_packages."position" IS 'Where it stands in the list, lowest first.';
+
+COMMENT ON COLUMN credit_packages.version IS 'Raised by every change; its ETag.';
+
+ALTER TABLE credit_packages ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME credit_packages_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE dead_events (
     epoch bigint NOT NULL,
     partition integer NOT NULL,
@@ -1437,6 +1562,21 @@ ALTER TABLE ONLY consumer_cursors
 ALTER TABLE ONLY corrections
     ADD CONSTRAINT corrections_pkey PRIMARY KEY (usage_id, number);
 
+ALTER TABLE ONLY credit_code_tries
+    ADD CONSTRAINT credit_code_tries_pkey PRIMARY KEY (account_id);
+
+ALTER TABLE ONLY credit_code_uses
+    ADD CONSTRAINT credit_code_uses_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY credit_codes
+    ADD CONSTRAINT credit_codes_code_sha256_key UNIQUE (code_sha256);
+
+ALTER TABLE ONLY credit_codes
+    ADD CONSTRAINT credit_codes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY credit_packages
+    ADD CONSTRAINT credit_packages_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY dead_events
     ADD CONSTRAINT dead_events_pkey PRIMARY KEY (epoch, partition, stream_ms, stream_seq);
 
@@ -1545,6 +1685,12 @@ CREATE INDEX api_keys_user ON api_keys USING btree (user_id) WHERE (user_id IS N
 CREATE INDEX corrections_account ON corrections USING btree (account_id, usage_id);
 
 CREATE INDEX corrections_rerate ON corrections USING btree (rerate_id, account_id);
+
+CREATE INDEX credit_code_uses_account ON credit_code_uses USING btree (code_id, account_id) WHERE (state <> 'released'::text);
+
+CREATE UNIQUE INDEX credit_code_uses_one_of_an_order ON credit_code_uses USING btree (order_id) WHERE ((order_id IS NOT NULL) AND (state <> 'released'::text));
+
+CREATE UNIQUE INDEX credit_packages_one_for_sale ON credit_packages USING btree (currency, credits) WHERE active;
 
 CREATE UNIQUE INDEX key_secrets_current ON key_secrets USING btree (key_id) WHERE (revoked_at IS NULL);
 
@@ -1705,6 +1851,15 @@ ALTER TABLE ONLY api_keys
 ALTER TABLE ONLY corrections
     ADD CONSTRAINT corrections_rerate_id_fkey FOREIGN KEY (rerate_id) REFERENCES rerates(id);
 
+ALTER TABLE ONLY credit_code_tries
+    ADD CONSTRAINT credit_code_tries_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY credit_code_uses
+    ADD CONSTRAINT credit_code_uses_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY credit_code_uses
+    ADD CONSTRAINT credit_code_uses_code_id_fkey FOREIGN KEY (code_id) REFERENCES credit_codes(id);
+
 ALTER TABLE ONLY key_secrets
     ADD CONSTRAINT key_secrets_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
 
@@ -1831,6 +1986,36 @@ GRANT UPDATE(tags) ON TABLE api_keys TO rabbitgw_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE consumer_cursors TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE corrections TO rabbitgw_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE credit_code_tries TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE credit_code_uses TO rabbitgw_app;
+
+GRANT UPDATE(state) ON TABLE credit_code_uses TO rabbitgw_app;
+
+GRANT UPDATE(ledger_transaction_id) ON TABLE credit_code_uses TO rabbitgw_app;
+
+GRANT UPDATE(changed_at) ON TABLE credit_code_uses TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE credit_codes TO rabbitgw_app;
+
+GRANT UPDATE(uses) ON TABLE credit_codes TO rabbitgw_app;
+
+GRANT UPDATE(retired_at) ON TABLE credit_codes TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE credit_packages TO rabbitgw_app;
+
+GRANT UPDATE(price_minor) ON TABLE credit_packages TO rabbitgw_app;
+
+GRANT UPDATE(nanos_per_credit) ON TABLE credit_packages TO rabbitgw_app;
+
+GRANT UPDATE("position") ON TABLE credit_packages TO rabbitgw_app;
+
+GRANT UPDATE(active) ON TABLE credit_packages TO rabbitgw_app;
+
+GRANT UPDATE(version) ON TABLE credit_packages TO rabbitgw_app;
+
+GRANT UPDATE(changed_at) ON TABLE credit_packages TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE dead_events TO rabbitgw_app;
 

@@ -14,6 +14,7 @@ from rabbitgw.api.key_changes import KeyChangeRoutes
 from rabbitgw.api.metrics import MetricsRoutes
 from rabbitgw.api.model_rules import ModelRuleRoutes
 from rabbitgw.api.openapi import PAGE_PATH, OpenApi
+from rabbitgw.api.packages import PackageRoutes
 from rabbitgw.api.plans import PlanRoutes
 from rabbitgw.api.rates import RateRoutes
 from rabbitgw.api.reports import ReportRoutes
@@ -45,6 +46,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *WindowRoutes(deps).routes(),
         *RateRoutes(deps).routes(),
         *ModelRuleRoutes(deps).routes(),
+        *PackageRoutes(deps).routes(),
         UsageRoute(deps).route(),
         RerateRoute(deps).route(),
         WhatifRoute(deps).route(),

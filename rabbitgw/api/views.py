@@ -7,8 +7,10 @@ ISO 8601 in UTC, to the millisecond; amounts are integers of nanos; a field that
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from rabbitgw.billing.keys import Key
@@ -26,6 +28,12 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2027-01-31T00:00:00.000Z"]}),
 ]
 Nanos = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+# A number of JSON that never was a float: 0.075 is sent as these digits, and 45.00 as 45.
+Number = Annotated[
+    Decimal,
+    PlainSerializer(lambda number: orjson.Fragment(f"{number.normalize():f}"), return_type=Any),
+    WithJsonSchema({"type": "number"}),
+]
 
 
 class View(BaseModel):
@@ -43,8 +51,8 @@ class View(BaseModel):
 
 
 def shown(answer: BaseModel) -> dict[str, Any]:
-    """As it is sent."""
-    fields: dict[str, Any] = answer.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    """As orjson is given it: pydantic's own mode for JSON knows no fragments, which a Number is."""
+    fields: dict[str, Any] = answer.model_dump(by_alias=True, exclude_unset=True)
     return fields
 
 

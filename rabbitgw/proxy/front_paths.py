@@ -17,7 +17,9 @@ Kind = Literal["call", "models", "unsold", "side"]
 DATA_ROOT: Final = "/v1/"
 MODELS_PATH: Final = "/v1/models"
 # Below /v1 there are the providers' paths, and side routes of ours under these names.
-SIDE_NAMES: Final = ("admin", "plans", "reports", "usage", "wallets")
+SIDE_NAMES: Final = (
+    "admin", "config", "ledger", "payments", "plans", "reports", "usage", "wallets", "webhooks",
+)  # fmt: skip
 SHOWN_CHARS_MAX: Final = 200
 
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")

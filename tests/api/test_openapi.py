@@ -217,6 +217,7 @@ class Asks:
             "list_prices": lambda: get("prices"),
             "credit_wallet": lambda: post("wallets/credit", self.credit()),
             "list_wallets": lambda: get("wallets", account_id=str(self.account_id)),
+            **self.packages(),
             "own_wallets": lambda: self.as_caller("/v1/wallets"),
             "list_usage": lambda: self.as_caller("/v1/usage"),
             "rerate": self.rerate,
@@ -228,6 +229,16 @@ class Asks:
             "about": lambda: self.as_caller("/"),
             "openapi_document": lambda: self.as_caller("/openapi.json"),
             "docs": lambda: self.as_caller("/docs"),
+        }
+
+    def packages(self) -> dict[str, Callable[[], Awaitable[Any]]]:
+        path, post = "credit-packages", self.operator.post
+        return {
+            "list_offers": lambda: self.as_caller("/billing/credit-packages"),
+            "list_packages": lambda: self.operator.get(path),
+            "create_package": lambda: post(path, {"credits": 10, "price_minor": 90}),
+            "change_package": lambda: post(f"{path}/6", {"price_minor": 80}),
+            "retire_package": lambda: post(f"{path}/6/retire"),
         }
 
     def plans(self) -> dict[str, Callable[[], Awaitable[Any]]]:
