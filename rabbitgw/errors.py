@@ -11,7 +11,8 @@
     │   │   ├── ModelNotFound  404  model_not_found
     │   │   └── RouteNotPriced 404  endpoint_not_priced    a path that we cannot price
     │   ├── RequestInvalid     400  invalid_request        names the field
-    │   │   └── BalanceLimit   400  invalid_request        a wallet cannot hold, or owe, that much
+    │   │   ├── BalanceLimit   400  invalid_request        a wallet cannot hold, or owe, that much
+    │   │   └── SignatureInvalid 400 invalid_signature     a webhook that is not the provider's
     │   ├── MethodNotAllowed   405  method_not_allowed     a path that is sold, asked for in another way
     │   ├── Conflict           409  conflict               same id, other content
     │   │   └── TakeShort      409  balance_short          what is to be taken back is spent, or held by calls
@@ -31,6 +32,10 @@
     │   ├── UpstreamBudget     503  upstream_budget        its own budget says no where ours said yes
     │   ├── UpstreamRateLimited 429 rate_limit_exceeded    the provider limits our rate: worth a retry
     │   └── UpstreamOverloaded 503  overloaded
+    ├── PaymentError           a payment provider
+    │   ├── PaymentRefused     402  payment_refused        it said no, and will say no again
+    │   ├── PaymentUnavailable 503  payment_provider_unavailable  no answer, or a bad one: the effect is unknown
+    │   └── PaymentsOff        503  payments_off           this provider, or its webhook secret, is not set up
     ├── StoreError             503  service_unavailable    our Redis or PostgreSQL
     │   ├── RedisUnavailable
     │   │   ├── RedisTimeout                               no reply in time: the effect is unknown
@@ -112,6 +117,10 @@ class RequestInvalid(CallerError):
 
 class BalanceLimit(RequestInvalid):
     pass
+
+
+class SignatureInvalid(RequestInvalid):
+    code = "invalid_signature"
 
 
 class MethodNotAllowed(CallerError):
@@ -267,6 +276,32 @@ class UpstreamRateLimited(UpstreamError):
 class UpstreamOverloaded(UpstreamError):
     http_status = 503
     code = "overloaded"
+
+
+class PaymentError(RabbitError):
+    """`provider_code`: the provider's own word for it."""
+
+    http_status = 502
+    code = "payment_provider_error"
+
+    def __init__(self, message: str, *, field: str | None = None, provider_code: str | None = None) -> None:
+        super().__init__(message, field=field)
+        self.provider_code = provider_code
+
+
+class PaymentRefused(PaymentError):
+    http_status = 402
+    code = "payment_refused"
+
+
+class PaymentUnavailable(PaymentError):
+    http_status = 503
+    code = "payment_provider_unavailable"
+
+
+class PaymentsOff(PaymentError):
+    http_status = 503
+    code = "payments_off"
 
 
 class StoreError(RabbitError):

@@ -504,6 +504,164 @@ ALTER TABLE api_keys ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE backfills (
+    provider text NOT NULL,
+    asked_until timestamp with time zone NOT NULL,
+    ran_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE backfills IS 'Up to when each provider was asked for events that never came.';
+
+CREATE TABLE payment_orders (
+    id bigint NOT NULL,
+    order_id text NOT NULL,
+    account_id bigint NOT NULL,
+    user_id bigint,
+    provider text NOT NULL,
+    mode text NOT NULL,
+    currency text NOT NULL,
+    amount_minor bigint NOT NULL,
+    credit_nanos bigint NOT NULL,
+    bonus_nanos bigint DEFAULT 0 NOT NULL,
+    package_credits bigint,
+    request_sha256 bytea NOT NULL,
+    terms jsonb NOT NULL,
+    status text DEFAULT 'created'::text NOT NULL,
+    provider_txn_id text,
+    payment_id text,
+    failure_code text,
+    review_reason text,
+    reads bigint DEFAULT 0 NOT NULL,
+    applied_read bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    sent_at timestamp with time zone,
+    paid_at timestamp with time zone,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT payment_orders_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT payment_orders_bonus_nanos_check CHECK ((bonus_nanos >= 0)),
+    CONSTRAINT payment_orders_credit_nanos_check CHECK ((credit_nanos > 0)),
+    CONSTRAINT payment_orders_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT payment_orders_mode_check CHECK ((mode = ANY (ARRAY['payment_element'::text, 'checkout_session'::text]))),
+    CONSTRAINT payment_orders_order_id_check CHECK ((order_id ~ '^[A-Za-z0-9._:-]{1,64}$'::text)),
+    CONSTRAINT payment_orders_package_credits_check CHECK ((package_credits > 0)),
+    CONSTRAINT payment_orders_payment_id_check CHECK (((length(payment_id) >= 1) AND (length(payment_id) <= 255))),
+    CONSTRAINT payment_orders_provider_check CHECK (((length(provider) >= 1) AND (length(provider) <= 32))),
+    CONSTRAINT payment_orders_provider_txn_id_check CHECK (((length(provider_txn_id) >= 1) AND (length(provider_txn_id) <= 255))),
+    CONSTRAINT payment_orders_request_sha256_check CHECK ((octet_length(request_sha256) = 32)),
+    CONSTRAINT payment_orders_status_check CHECK ((status = ANY (ARRAY['created'::text, 'awaiting_payment'::text, 'processing'::text, 'paid'::text, 'needs_review'::text, 'failed'::text, 'canceled'::text, 'partially_refunded'::text, 'refunded'::text, 'disputed'::text])))
+);
+
+COMMENT ON TABLE payment_orders IS 'What somebody set out to buy, and where that stands.';
+
+COMMENT ON COLUMN payment_orders.credit_nanos IS 'What the amount is worth in the wallet: the part that can be refunded.';
+
+COMMENT ON COLUMN payment_orders.bonus_nanos IS 'What is credited on top; a refund takes its share back.';
+
+COMMENT ON COLUMN payment_orders.terms IS 'What the provider is told beside the amount: return_url, methods, description.';
+
+COMMENT ON COLUMN payment_orders.provider_txn_id IS 'The provider''s id of what we made there: a PaymentIntent, a Session.';
+
+COMMENT ON COLUMN payment_orders.payment_id IS 'The provider''s id of the payment itself, where that is another.';
+
+COMMENT ON COLUMN payment_orders.reads IS 'Each look at the provider takes the next number before it looks. What an earlier look saw is not applied after a later.';
+
+COMMENT ON COLUMN payment_orders.sent_at IS 'When the provider was first asked: for how long its idempotency key is good.';
+
+CREATE TABLE payments (
+    id bigint NOT NULL,
+    order_id text NOT NULL,
+    provider text NOT NULL,
+    payment_id text NOT NULL,
+    currency text NOT NULL,
+    amount_minor bigint NOT NULL,
+    amount_nanos bigint NOT NULL,
+    bonus_nanos bigint NOT NULL,
+    booked_to text NOT NULL,
+    ledger_transaction_id bigint NOT NULL,
+    fee_currency text,
+    fee_nanos bigint,
+    fee_transaction_id bigint,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT payments_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT payments_amount_nanos_check CHECK ((amount_nanos > 0)),
+    CONSTRAINT payments_bonus_nanos_check CHECK ((bonus_nanos >= 0)),
+    CONSTRAINT payments_booked_to_check CHECK ((booked_to = ANY (ARRAY['wallet'::text, 'clearing'::text]))),
+    CONSTRAINT payments_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text))
+);
+
+COMMENT ON TABLE payments IS 'Money that came in, once per payment of the provider''s.';
+
+COMMENT ON COLUMN payments.booked_to IS 'The account''s wallet; or clearing, when it was not what the order asked for.';
+
+CREATE TABLE refunds (
+    id uuid NOT NULL,
+    order_id text NOT NULL,
+    payment_id bigint NOT NULL,
+    provider text NOT NULL,
+    provider_refund_id text,
+    idempotency_key text,
+    amount_minor bigint NOT NULL,
+    amount_nanos bigint NOT NULL,
+    bonus_nanos bigint NOT NULL,
+    taken_from text NOT NULL,
+    reason text,
+    state text NOT NULL,
+    ours boolean NOT NULL,
+    failure text,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_try_at timestamp with time zone DEFAULT now() NOT NULL,
+    taken_transaction_id bigint,
+    paid_transaction_id bigint,
+    returned_transaction_id bigint,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT refunds_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT refunds_amount_nanos_check CHECK ((amount_nanos > 0)),
+    CONSTRAINT refunds_bonus_nanos_check CHECK ((bonus_nanos >= 0)),
+    CONSTRAINT refunds_idempotency_key_check CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255))),
+    CONSTRAINT refunds_reason_check CHECK ((length(reason) <= 500)),
+    CONSTRAINT refunds_state_check CHECK ((state = ANY (ARRAY['requested'::text, 'taken'::text, 'pending'::text, 'succeeded'::text, 'failed'::text, 'refused'::text]))),
+    CONSTRAINT refunds_taken_from_check CHECK ((taken_from = ANY (ARRAY['wallet'::text, 'clearing'::text])))
+);
+
+COMMENT ON TABLE refunds IS 'Money on its way back: requested, taken (out of the wallet), pending (at the provider), then succeeded or failed; refused: the wallet had not enough, nothing moved.';
+
+COMMENT ON COLUMN refunds.ours IS 'We asked for it; otherwise it was made at the provider, and we learned of it.';
+
+CREATE VIEW billing_history AS
+ SELECT p.id,
+    o.account_id,
+    o.user_id,
+    'purchase'::text AS type,
+    o.package_credits AS credits,
+    p.amount_minor AS amount,
+    p.currency,
+    o.status,
+    p.payment_id AS stripe_payment_intent_id,
+    NULL::text AS stripe_refund_id,
+    o.order_id,
+    p.received_at AS created
+   FROM (payments p
+     JOIN payment_orders o ON ((o.order_id = p.order_id)))
+UNION ALL
+ SELECT p.id,
+    o.account_id,
+    o.user_id,
+    'refund'::text AS type,
+    NULL::bigint AS credits,
+    r.amount_minor AS amount,
+    p.currency,
+    r.state AS status,
+    p.payment_id AS stripe_payment_intent_id,
+    r.provider_refund_id AS stripe_refund_id,
+    o.order_id,
+    r.created_at AS created
+   FROM ((refunds r
+     JOIN payments p ON ((p.id = r.payment_id)))
+     JOIN payment_orders o ON ((o.order_id = r.order_id)));
+
+COMMENT ON VIEW billing_history IS 'Purchases and refunds as the payment setup guide names their columns.';
+
 CREATE TABLE consumer_cursors (
     epoch bigint NOT NULL,
     partition integer NOT NULL,
@@ -687,12 +845,43 @@ CREATE TABLE deployment (
     partitions integer NOT NULL,
     epoch bigint NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
     CONSTRAINT deployment_epoch_check CHECK ((epoch >= 1)),
     CONSTRAINT deployment_only_row_check CHECK (only_row),
     CONSTRAINT deployment_partitions_check CHECK (((partitions >= 1) AND (partitions <= 1024)))
 );
 
 COMMENT ON TABLE deployment IS 'One row. partitions is fixed for life; epoch names the present life of the Redis projection.';
+
+COMMENT ON COLUMN deployment.id IS 'Whose orders these are: several deployments may share one account at a provider, and number orders alike.';
+
+CREATE TABLE disputes (
+    provider text NOT NULL,
+    dispute_id text NOT NULL,
+    order_id text NOT NULL,
+    payment_id bigint NOT NULL,
+    currency text NOT NULL,
+    amount_nanos bigint NOT NULL,
+    status text NOT NULL,
+    reason text,
+    frozen_nanos bigint DEFAULT 0 NOT NULL,
+    frozen_bonus_nanos bigint DEFAULT 0 NOT NULL,
+    withdrawn_nanos bigint DEFAULT 0 NOT NULL,
+    fee_nanos bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT disputes_amount_nanos_check CHECK ((amount_nanos > 0)),
+    CONSTRAINT disputes_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT disputes_frozen_bonus_nanos_check CHECK ((frozen_bonus_nanos >= 0)),
+    CONSTRAINT disputes_frozen_nanos_check CHECK ((frozen_nanos >= 0)),
+    CONSTRAINT disputes_withdrawn_nanos_check CHECK ((withdrawn_nanos >= 0))
+);
+
+COMMENT ON TABLE disputes IS 'Payments that a cardholder''s bank took back, or may take back.';
+
+COMMENT ON COLUMN disputes.frozen_nanos IS 'What is out of the wallet, or out of clearing, because of it.';
+
+COMMENT ON COLUMN disputes.withdrawn_nanos IS 'What of that the provider has taken from us.';
 
 CREATE TABLE idempotency_keys (
     scope text NOT NULL,
@@ -986,6 +1175,24 @@ ALTER TABLE model_rules ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+ALTER TABLE payment_orders ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME payment_orders_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE payments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME payments_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE plan_assignments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME plan_assignments_id_seq
     START WITH 1
@@ -1165,6 +1372,57 @@ COMMENT ON COLUMN prices.plan_id IS 'Only for calls on this plan; null: the list
 
 ALTER TABLE prices ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME prices_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE provider_customers (
+    account_id bigint NOT NULL,
+    provider text NOT NULL,
+    livemode boolean NOT NULL,
+    customer_id text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT provider_customers_customer_id_check CHECK (((length(customer_id) >= 1) AND (length(customer_id) <= 255)))
+);
+
+COMMENT ON TABLE provider_customers IS 'Who an account is at a provider.';
+
+CREATE TABLE provider_events (
+    id bigint NOT NULL,
+    provider text NOT NULL,
+    event_id text NOT NULL,
+    type text NOT NULL,
+    body bytea NOT NULL,
+    livemode boolean NOT NULL,
+    wanted boolean NOT NULL,
+    provider_txn_id text,
+    order_id text,
+    made_at timestamp with time zone,
+    source text NOT NULL,
+    deliveries integer DEFAULT 1 NOT NULL,
+    state text DEFAULT 'stored'::text NOT NULL,
+    outcome text,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_try_at timestamp with time zone DEFAULT now() NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT provider_events_event_id_check CHECK (((length(event_id) >= 1) AND (length(event_id) <= 255))),
+    CONSTRAINT provider_events_source_check CHECK ((source = ANY (ARRAY['webhook'::text, 'backfill'::text]))),
+    CONSTRAINT provider_events_state_check CHECK ((state = ANY (ARRAY['stored'::text, 'done'::text, 'ignored'::text, 'given_up'::text]))),
+    CONSTRAINT provider_events_type_check CHECK (((length(type) >= 1) AND (length(type) <= 255)))
+);
+
+COMMENT ON TABLE provider_events IS 'What providers told us, as it came, before anything is made of it.';
+
+COMMENT ON COLUMN provider_events.body IS 'The bytes whose signature was good; of a back-fill, as the provider answered.';
+
+COMMENT ON COLUMN provider_events.next_try_at IS 'From when on a worker may take it: also the end of the lease of the one that has it.';
+
+ALTER TABLE provider_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME provider_events_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -1556,6 +1814,9 @@ ALTER TABLE ONLY accounts
 ALTER TABLE ONLY api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY backfills
+    ADD CONSTRAINT backfills_pkey PRIMARY KEY (provider);
+
 ALTER TABLE ONLY consumer_cursors
     ADD CONSTRAINT consumer_cursors_pkey PRIMARY KEY (epoch, partition);
 
@@ -1583,6 +1844,9 @@ ALTER TABLE ONLY dead_events
 ALTER TABLE ONLY deployment
     ADD CONSTRAINT deployment_pkey PRIMARY KEY (only_row);
 
+ALTER TABLE ONLY disputes
+    ADD CONSTRAINT disputes_pkey PRIMARY KEY (provider, dispute_id);
+
 ALTER TABLE ONLY idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (scope, key);
 
@@ -1603,6 +1867,18 @@ ALTER TABLE ONLY ledger_transactions_default
 
 ALTER TABLE ONLY model_rules
     ADD CONSTRAINT model_rules_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY payment_orders
+    ADD CONSTRAINT payment_orders_order_id_key UNIQUE (order_id);
+
+ALTER TABLE ONLY payment_orders
+    ADD CONSTRAINT payment_orders_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY payments
+    ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY payments
+    ADD CONSTRAINT payments_provider_payment_id_key UNIQUE (provider, payment_id);
 
 ALTER TABLE ONLY plan_assignments
     ADD CONSTRAINT plan_assignments_pkey PRIMARY KEY (id);
@@ -1628,8 +1904,26 @@ ALTER TABLE ONLY plans
 ALTER TABLE ONLY prices
     ADD CONSTRAINT prices_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY provider_customers
+    ADD CONSTRAINT provider_customers_pkey PRIMARY KEY (account_id, provider, livemode);
+
+ALTER TABLE ONLY provider_events
+    ADD CONSTRAINT provider_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY provider_events
+    ADD CONSTRAINT provider_events_provider_event_id_key UNIQUE (provider, event_id);
+
 ALTER TABLE ONLY rates
     ADD CONSTRAINT rates_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY refunds
+    ADD CONSTRAINT refunds_order_id_idempotency_key_key UNIQUE (order_id, idempotency_key);
+
+ALTER TABLE ONLY refunds
+    ADD CONSTRAINT refunds_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY refunds
+    ADD CONSTRAINT refunds_provider_provider_refund_id_key UNIQUE (provider, provider_refund_id);
 
 ALTER TABLE ONLY rerates
     ADD CONSTRAINT rerates_idempotency_key_key UNIQUE (idempotency_key);
@@ -1692,6 +1986,8 @@ CREATE UNIQUE INDEX credit_code_uses_one_of_an_order ON credit_code_uses USING b
 
 CREATE UNIQUE INDEX credit_packages_one_for_sale ON credit_packages USING btree (currency, credits) WHERE active;
 
+CREATE INDEX disputes_order ON disputes USING btree (order_id);
+
 CREATE UNIQUE INDEX key_secrets_current ON key_secrets USING btree (key_id) WHERE (revoked_at IS NULL);
 
 CREATE INDEX key_secrets_key ON key_secrets USING btree (key_id, generation);
@@ -1705,6 +2001,16 @@ CREATE INDEX ledger_transactions_account ON ONLY ledger_transactions USING btree
 CREATE INDEX ledger_transactions_default_account_id_id_idx ON ledger_transactions_default USING btree (account_id, id DESC) WHERE (account_id IS NOT NULL);
 
 CREATE UNIQUE INDEX model_rules_one_in_force ON model_rules USING btree (account_id, COALESCE(team_id, (0)::bigint), COALESCE(user_id, (0)::bigint)) WHERE (removed_at IS NULL);
+
+CREATE INDEX payment_orders_account ON payment_orders USING btree (account_id, id DESC);
+
+CREATE INDEX payment_orders_open ON payment_orders USING btree (id) WHERE (status = ANY (ARRAY['created'::text, 'awaiting_payment'::text, 'processing'::text, 'failed'::text]));
+
+CREATE UNIQUE INDEX payment_orders_payment ON payment_orders USING btree (provider, payment_id) WHERE (payment_id IS NOT NULL);
+
+CREATE UNIQUE INDEX payment_orders_txn ON payment_orders USING btree (provider, provider_txn_id) WHERE (provider_txn_id IS NOT NULL);
+
+CREATE INDEX payments_order ON payments USING btree (order_id);
 
 CREATE INDEX plan_assignments_account ON plan_assignments USING btree (account_id);
 
@@ -1720,9 +2026,19 @@ CREATE INDEX prices_newest ON prices USING btree (pattern, currency, effective_f
 
 CREATE INDEX prices_plan ON prices USING btree (plan_id, pattern, effective_from DESC, id DESC) WHERE (plan_id IS NOT NULL);
 
+CREATE INDEX provider_events_received ON provider_events USING btree (received_at);
+
+CREATE INDEX provider_events_to_do ON provider_events USING btree (next_try_at) WHERE (state = 'stored'::text);
+
+CREATE INDEX provider_events_txn ON provider_events USING btree (provider, provider_txn_id) WHERE (provider_txn_id IS NOT NULL);
+
 CREATE INDEX rates_account ON rates USING btree (account_id);
 
 CREATE INDEX rates_key ON rates USING btree (key_id) WHERE (key_id IS NOT NULL);
+
+CREATE INDEX refunds_order ON refunds USING btree (order_id);
+
+CREATE INDEX refunds_to_drive ON refunds USING btree (next_try_at) WHERE (state = ANY (ARRAY['requested'::text, 'taken'::text]));
 
 CREATE INDEX usage_account ON ONLY usage USING btree (account_id, id DESC);
 
@@ -1860,6 +2176,12 @@ ALTER TABLE ONLY credit_code_uses
 ALTER TABLE ONLY credit_code_uses
     ADD CONSTRAINT credit_code_uses_code_id_fkey FOREIGN KEY (code_id) REFERENCES credit_codes(id);
 
+ALTER TABLE ONLY disputes
+    ADD CONSTRAINT disputes_order_id_fkey FOREIGN KEY (order_id) REFERENCES payment_orders(order_id);
+
+ALTER TABLE ONLY disputes
+    ADD CONSTRAINT disputes_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+
 ALTER TABLE ONLY key_secrets
     ADD CONSTRAINT key_secrets_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id);
 
@@ -1871,6 +2193,12 @@ ALTER TABLE ONLY model_rules
 
 ALTER TABLE ONLY model_rules
     ADD CONSTRAINT model_rules_user_of_account FOREIGN KEY (account_id, user_id) REFERENCES users(account_id, id);
+
+ALTER TABLE ONLY payment_orders
+    ADD CONSTRAINT payment_orders_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
+ALTER TABLE ONLY payments
+    ADD CONSTRAINT payments_order_id_fkey FOREIGN KEY (order_id) REFERENCES payment_orders(order_id);
 
 ALTER TABLE ONLY plan_assignments
     ADD CONSTRAINT plan_assignments_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
@@ -1899,6 +2227,9 @@ ALTER TABLE ONLY plan_usage
 ALTER TABLE ONLY prices
     ADD CONSTRAINT prices_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES plans(id);
 
+ALTER TABLE ONLY provider_customers
+    ADD CONSTRAINT provider_customers_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
+
 ALTER TABLE ONLY rates
     ADD CONSTRAINT rates_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
 
@@ -1910,6 +2241,12 @@ ALTER TABLE ONLY rates
 
 ALTER TABLE ONLY rates
     ADD CONSTRAINT rates_user_of_account FOREIGN KEY (account_id, user_id) REFERENCES users(account_id, id);
+
+ALTER TABLE ONLY refunds
+    ADD CONSTRAINT refunds_order_id_fkey FOREIGN KEY (order_id) REFERENCES payment_orders(order_id);
+
+ALTER TABLE ONLY refunds
+    ADD CONSTRAINT refunds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
 ALTER TABLE ONLY teams
     ADD CONSTRAINT teams_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id);
@@ -1983,6 +2320,62 @@ GRANT UPDATE(metadata) ON TABLE api_keys TO rabbitgw_app;
 
 GRANT UPDATE(tags) ON TABLE api_keys TO rabbitgw_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE backfills TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(status) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(provider_txn_id) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(payment_id) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(failure_code) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(review_reason) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(reads) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(applied_read) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(sent_at) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(paid_at) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT UPDATE(changed_at) ON TABLE payment_orders TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE payments TO rabbitgw_app;
+
+GRANT UPDATE(booked_to) ON TABLE payments TO rabbitgw_app;
+
+GRANT UPDATE(fee_currency) ON TABLE payments TO rabbitgw_app;
+
+GRANT UPDATE(fee_nanos) ON TABLE payments TO rabbitgw_app;
+
+GRANT UPDATE(fee_transaction_id) ON TABLE payments TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE refunds TO rabbitgw_app;
+
+GRANT UPDATE(provider_refund_id) ON TABLE refunds TO rabbitgw_app;
+
+GRANT UPDATE(state) ON TABLE refunds TO rabbitgw_app;
+
+GRANT UPDATE(failure) ON TABLE refunds TO rabbitgw_app;
+
+GRANT UPDATE(attempts) ON TABLE refunds TO rabbitgw_app;
+
+GRANT UPDATE(next_try_at) ON TABLE refunds TO rabbitgw_app;
+
+GRANT UPDATE(taken_transaction_id) ON TABLE refunds TO rabbitgw_app;
+
+GRANT UPDATE(paid_transaction_id) ON TABLE refunds TO rabbitgw_app;
+
+GRANT UPDATE(returned_transaction_id) ON TABLE refunds TO rabbitgw_app;
+
+GRANT UPDATE(changed_at) ON TABLE refunds TO rabbitgw_app;
+
+GRANT SELECT ON TABLE billing_history TO rabbitgw_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE consumer_cursors TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE corrections TO rabbitgw_app;
@@ -2022,6 +2415,22 @@ GRANT SELECT,INSERT ON TABLE dead_events TO rabbitgw_app;
 GRANT SELECT ON TABLE deployment TO rabbitgw_app;
 
 GRANT UPDATE(epoch) ON TABLE deployment TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE disputes TO rabbitgw_app;
+
+GRANT UPDATE(status) ON TABLE disputes TO rabbitgw_app;
+
+GRANT UPDATE(reason) ON TABLE disputes TO rabbitgw_app;
+
+GRANT UPDATE(frozen_nanos) ON TABLE disputes TO rabbitgw_app;
+
+GRANT UPDATE(frozen_bonus_nanos) ON TABLE disputes TO rabbitgw_app;
+
+GRANT UPDATE(withdrawn_nanos) ON TABLE disputes TO rabbitgw_app;
+
+GRANT UPDATE(fee_nanos) ON TABLE disputes TO rabbitgw_app;
+
+GRANT UPDATE(changed_at) ON TABLE disputes TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE idempotency_keys TO rabbitgw_app;
 
@@ -2128,6 +2537,24 @@ GRANT UPDATE(revision) ON TABLE plans TO rabbitgw_app;
 GRANT UPDATE(archived_at) ON TABLE plans TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE prices TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE provider_customers TO rabbitgw_app;
+
+GRANT UPDATE(customer_id) ON TABLE provider_customers TO rabbitgw_app;
+
+GRANT SELECT,INSERT ON TABLE provider_events TO rabbitgw_app;
+
+GRANT UPDATE(deliveries) ON TABLE provider_events TO rabbitgw_app;
+
+GRANT UPDATE(state) ON TABLE provider_events TO rabbitgw_app;
+
+GRANT UPDATE(outcome) ON TABLE provider_events TO rabbitgw_app;
+
+GRANT UPDATE(attempts) ON TABLE provider_events TO rabbitgw_app;
+
+GRANT UPDATE(next_try_at) ON TABLE provider_events TO rabbitgw_app;
+
+GRANT UPDATE(ended_at) ON TABLE provider_events TO rabbitgw_app;
 
 GRANT SELECT,INSERT ON TABLE rerates TO rabbitgw_app;
 

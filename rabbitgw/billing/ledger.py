@@ -29,6 +29,20 @@ CREDIT_OPERATOR = "credit:operator"  # credit that an operator gave
 GRANTS = "grants"  # credit that plans gave
 COMMITMENTS = "commitments"  # what was charged for being short of a plan's minimum
 CLEARING = "clearing"  # money that came in and belongs nowhere yet
+BONUS = "bonus"  # credit given on top of what was paid
+REFUNDS_PENDING = "refunds:pending"  # taken out of wallets, and not yet sent back by the provider
+DISPUTES = "disputes"  # taken out of wallets, and not yet taken from us by the provider
+
+
+def cash(provider: str) -> str:
+    """What a payment provider has of ours: below zero, as what customers are owed is above."""
+    return f"cash:{provider}"
+
+
+def fees(provider: str) -> str:
+    """What a payment provider kept."""
+    return f"fees:{provider}"
+
 
 # Kinds of transactions.
 USAGE = "usage"
@@ -36,6 +50,12 @@ CREDIT = "credit"
 GRANT = "grant"  # of a usage plan's billing cycle
 COMMITMENT = "commitment"  # what a billing cycle was short of its minimum
 CORRECTION = "correction"  # of what calls were charged by a wrong price
+PAYMENT = "payment"  # money that came in, with its bonus
+FEE = "payment_fee"  # what the provider kept of it
+REFUND = "refund"  # out of the wallet, on its way back
+REFUND_PAID = "refund_paid"  # the provider has sent it
+REFUND_RETURNED = "refund_returned"  # it could not be sent: in the wallet again
+DISPUTE = "dispute"  # frozen, taken by the provider, given back
 
 
 @dataclass(frozen=True, slots=True)
