@@ -7,6 +7,7 @@ from aiohttp import web
 import rabbitgw
 from rabbitgw.api.admin import AdminRoutes
 from rabbitgw.api.bill_views import BillLine
+from rabbitgw.api.demo_page import DemoRoutes
 from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.health import HealthRoutes
@@ -54,6 +55,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *CallerRoutes(deps).routes(),
         *HealthRoutes(deps).routes(),
         *MetricsRoutes(deps).routes(),
+        *DemoRoutes(deps).routes(),
         Route("GET", "/", about, "Name and version of the program", Auth.NONE, About, query=Anything),
     ]
     return [*table, *OpenApi(table).routes()]

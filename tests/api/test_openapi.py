@@ -326,10 +326,14 @@ class Asks:
 
 
 # Their 200 is asked for where it takes more to get one: the same check of every answer is on there.
-ELSEWHERE = {"usage_line": "test_usage.py"} | dict.fromkeys(
-    (f"{name}_report" for name in ("daily", "summary", "period", "budget", "overdraft", "margin")),
-    "test_reports.py",
-)
+ELSEWHERE = {
+    "usage_line": "test_usage.py",
+    **dict.fromkeys(
+        (f"{name}_report" for name in ("daily", "summary", "period", "budget", "overdraft", "margin")),
+        "test_reports.py",
+    ),
+    **dict.fromkeys((f"payment_element{part}" for part in ("", "_style", "_script")), "test_demo_page.py"),
+}
 
 
 async def test_every_route_answers_as_described(operator: Operator, described: Described) -> None:
