@@ -36,6 +36,7 @@ from rabbitgw.config import Settings
 from rabbitgw.dev.files import throw_away_dir
 from rabbitgw.dev.postgres import start_postgres
 from rabbitgw.dev.redis import start_redis
+from rabbitgw.payments.till import Payments
 from rabbitgw.scripts import Scripts
 from rabbitgw.stores import open_postgres, open_redis
 
@@ -150,8 +151,11 @@ async def served(dsn: str, redis_url: str) -> AsyncIterator[str]:
     names = await read_names(pool)
     await publish_epoch(link, names)
     scripts = Scripts(link, names)
-    app = web.Application()
-    app.add_routes(side_routes(SideDeps(pool, link, scripts, Keyring(pool, scripts, link), Settings.load())))
+    app, settings = web.Application(), Settings.load()
+    payments = Payments(pool, link, settings)
+    app.add_routes(
+        side_routes(SideDeps(pool, link, scripts, Keyring(pool, scripts, link), settings, payments))
+    )
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -40,6 +40,7 @@ from rabbitgw.config import Settings
 from rabbitgw.errors import InvariantBroken, SettingInvalid
 from rabbitgw.hugepages import use_huge_pages
 from rabbitgw.listening import Listener
+from rabbitgw.payments.till import Payments
 from rabbitgw.proxy.catalog import Catalog
 from rabbitgw.proxy.front import Front
 from rabbitgw.proxy.front_inner import Inner
@@ -98,8 +99,9 @@ class Gateway:
         *,
         sockets: Sequence[socket.socket] = (),
         scrape: Scrape | None = None,
+        payments: Payments | None = None,
     ) -> None:
-        """`sockets`: where to listen; none: on the port of the settings."""
+        """`sockets`: where to listen; none: on the port of the settings. `payments`: those of whoever closes them."""
         self._settings = settings
         self._opened = opened
         self._sockets = sockets
@@ -140,9 +142,19 @@ class Gateway:
         catalog = Catalog(self._upstream, settings.litellm_master_key.get_secret_value())
         self._service = Service(settings, self._keyring, self._prices, till, self._upstream, catalog)
         app = web.Application(client_max_size=settings.body_bytes_max, middlewares=[json_errors])
-        app.add_routes(
-            side_routes(SideDeps(opened.pg, opened.link, scripts, self._keyring, settings, self.scrape))
+        self._own_payments = None
+        if payments is None:
+            payments = self._own_payments = Payments(opened.pg, opened.link, settings)
+        deps = SideDeps(
+            opened.pg,
+            opened.link,
+            scripts,
+            self._keyring,
+            settings,
+            payments,
+            self.scrape,
         )
+        app.add_routes(side_routes(deps))
         self._inner = Inner(app, shutdown_timeout_s=SETTLE_AT_END_S)
         self._front = Front(self._service, self._inner)
         self._loops: list[asyncio.Task[None]] = []
@@ -189,6 +201,8 @@ class Gateway:
         await self._prices.stop()
         await self._plans.stop()
         self._spool.close()
+        if self._own_payments is not None:
+            await self._own_payments.close()
         self.scrape.sources.remove(self._show)
 
     async def _drain(self, linger_s: float) -> None:
@@ -312,9 +326,34 @@ async def work(settings: Settings, names: Sequence[str] = ()) -> None:
     scrape = Scrape()
     async with open_stores(settings) as opened, metrics_port(settings, scrape):
         scrape.sources.append(lambda: show_stores(opened))
-        bookkeepers = Bookkeepers(opened.pg, opened.link, opened.scripts, names, lease_s=settings.lease_s)
-        telemetry.log("working", workers=bookkeepers.names)
-        await bookkeepers.run(stop)
+        async with open_payments(settings, opened) as payments:
+            bookkeepers = bookkeepers_of(settings, opened, payments, names)
+            telemetry.log("working", workers=bookkeepers.names)
+            await bookkeepers.run(stop)
+
+
+@asynccontextmanager
+async def open_payments(settings: Settings, opened: Stores) -> AsyncIterator[Payments]:
+    """Raises: SettingInvalid when a provider that is installed cannot be loaded."""
+    payments = Payments(opened.pg, opened.link, settings)
+    try:
+        yield payments
+    finally:
+        await payments.close()
+
+
+def bookkeepers_of(
+    settings: Settings, opened: Stores, payments: Payments, names: Sequence[str] = ()
+) -> Bookkeepers:
+    """Every loop beside the gateway's, or those named. Raises: RequestInvalid for a name that is none."""
+    return Bookkeepers(
+        opened.pg,
+        opened.link,
+        opened.scripts,
+        names,
+        others={"payments": payments.run},
+        lease_s=settings.lease_s,
+    )
 
 
 def observe(settings: Settings) -> None:

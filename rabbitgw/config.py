@@ -126,6 +126,11 @@ class Settings(BaseSettings):
         ge=10,
         le=3600,
     )
+    bank_details: str = setting(
+        "",
+        "RABBITGW_BANK_DETAILS",
+        help="what a customer who pays by bank transfer is told: name, IBAN, bank; empty: no transfers",
+    )
     refund_unspent_only: bool = setting(
         True, "RABBITGW_REFUND_UNSPENT_ONLY", help="refund no more than the wallet has left"
     )

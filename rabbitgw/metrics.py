@@ -147,15 +147,11 @@ PARTITIONS: Final = Gauge("rabbitgw_consumer_partitions", "partitions that this 
 HOLDS_EXPIRED: Final = Counter("rabbitgw_holds_expired_total", "holds that the sweeper ended")
 # -- payments --
 CHECKOUTS: Final = Counter("rabbitgw_checkouts_total", "orders made payable", "provider")
-PAYMENTS: Final = Counter(
-    "rabbitgw_payments_total", "changes of orders to a status", "provider", "status"
-)
+PAYMENTS: Final = Counter("rabbitgw_payments_total", "changes of orders to a status", "provider", "status")
 PAID: Final = Counter(
     "rabbitgw_payments_received_minor_total", "paid, in the currency's smallest unit", "provider", "currency"
 )
-REFUNDED: Final = Counter(
-    "rabbitgw_refunds_total", "refunds that came to a state", "provider", "state"
-)
+REFUNDED: Final = Counter("rabbitgw_refunds_total", "refunds that came to a state", "provider", "state")
 WEBHOOKS: Final = Counter(
     "rabbitgw_webhooks_total",
     "webhooks by what became of their delivery: stored, repeated, forged, failed",
@@ -163,7 +159,10 @@ WEBHOOKS: Final = Counter(
     "outcome",
 )
 PAYMENT_EVENTS: Final = Counter(
-    "rabbitgw_payment_events_total", "stored events by how they ended: done, ignored, given_up", "provider", "state"
+    "rabbitgw_payment_events_total",
+    "stored events by how they ended: done, ignored, given_up",
+    "provider",
+    "state",
 )
 # -- processes --
 WORKERS: Final = Gauge("rabbitgw_workers", "gateway processes that serve")

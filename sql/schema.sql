@@ -629,7 +629,7 @@ COMMENT ON TABLE refunds IS 'Money on its way back: requested, taken (out of the
 COMMENT ON COLUMN refunds.ours IS 'We asked for it; otherwise it was made at the provider, and we learned of it.';
 
 CREATE VIEW billing_history AS
- SELECT p.id,
+ SELECT ('pay_'::text || p.id) AS id,
     o.account_id,
     o.user_id,
     'purchase'::text AS type,
@@ -644,7 +644,7 @@ CREATE VIEW billing_history AS
    FROM (payments p
      JOIN payment_orders o ON ((o.order_id = p.order_id)))
 UNION ALL
- SELECT p.id,
+ SELECT ('ref_'::text || r.id) AS id,
     o.account_id,
     o.user_id,
     'refund'::text AS type,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from rabbitgw.billing.keyring import Keyring
 from rabbitgw.config import Settings
+from rabbitgw.payments.till import Payments
 from rabbitgw.redis_link import RedisLink
 from rabbitgw.scrape import Scrape
 from rabbitgw.scripts import Scripts
@@ -19,4 +20,5 @@ class SideDeps:
     scripts: Scripts
     keyring: Keyring
     settings: Settings
+    payments: Payments
     scrape: Scrape = field(default_factory=Scrape)

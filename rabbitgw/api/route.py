@@ -100,6 +100,7 @@ class Route(Generic[FormT, QueryT, AnswerT]):
     answer:   the JSON of status 200, without `request_id`, which every answer gets; None where there is none.
     other:    media types that it may answer with status 200 besides; the handler then returns a response of its own.
     refusals: errors of its own, beside those that follow from credential, query and body.
+    raw:      the body is left to the handler, as the bytes that came.
     """
 
     method: str
@@ -112,6 +113,7 @@ class Route(Generic[FormT, QueryT, AnswerT]):
     query: type[QueryT] = NO_FIELD
     other: tuple[str, ...] = ()
     refusals: tuple[type[RabbitError | web.HTTPError], ...] = ()
+    raw: bool = False
 
     @property
     def name(self) -> str:
@@ -120,7 +122,7 @@ class Route(Generic[FormT, QueryT, AnswerT]):
 
     @property
     def reads_body(self) -> bool:
-        return self.method != "GET"
+        return self.method != "GET" and not self.raw
 
     @property
     def checks_query(self) -> bool:
@@ -163,7 +165,7 @@ class Route(Generic[FormT, QueryT, AnswerT]):
             errors.add(NotFound)  # while no admin key is set
         if self.checks_query:
             errors.add(RequestInvalid)
-        if self.reads_body:
+        if self.reads_body or self.raw:
             errors |= {RequestInvalid, BodyTooLarge}
         return errors
 

@@ -7,6 +7,7 @@ from aiohttp import web
 import rabbitgw
 from rabbitgw.api.admin import AdminRoutes
 from rabbitgw.api.bill_views import BillLine
+from rabbitgw.api.billing import BillingRoutes
 from rabbitgw.api.demo_page import DemoRoutes
 from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
@@ -16,6 +17,7 @@ from rabbitgw.api.metrics import MetricsRoutes
 from rabbitgw.api.model_rules import ModelRuleRoutes
 from rabbitgw.api.openapi import PAGE_PATH, OpenApi
 from rabbitgw.api.packages import PackageRoutes
+from rabbitgw.api.payments import PaymentRoutes
 from rabbitgw.api.plans import PlanRoutes
 from rabbitgw.api.rates import RateRoutes
 from rabbitgw.api.reports import ReportRoutes
@@ -53,6 +55,8 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         WhatifRoute(deps).route(),
         *ReportRoutes(deps).routes(),
         *CallerRoutes(deps).routes(),
+        *(payments := PaymentRoutes(deps)).routes(),
+        *BillingRoutes(deps, payments).routes(),
         *HealthRoutes(deps).routes(),
         *MetricsRoutes(deps).routes(),
         *DemoRoutes(deps).routes(),

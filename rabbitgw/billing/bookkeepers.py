@@ -1,12 +1,14 @@
 """The loops that keep the books, run together: what `rabbitgw work` and `rabbitgw dev` start.
 
+Loops of layers above, like that of payments, are handed in.
+
 Each may run in any number of processes; what must be done by one at a time is leased in PostgreSQL.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from rabbitgw import telemetry
@@ -26,12 +28,13 @@ from rabbitgw.stores import Pool
 
 KEYS_PAUSE_S: Final = 1.0
 BACKLOG_PAUSE_S: Final = 2.0
+Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 NAMES: Final = ("consumer", "credits", "keys", "sweeper", "partitions", "rollups", "cycles")
 
 
 class Bookkeepers:
-    """`names`: which loops; none named means all. `lease_s`: how long the partitions of a consumer that was killed
-    wait for the next one.
+    """`names`: which loops; none named means all. `others`: loops beside these, by name. `lease_s`: how long the
+    partitions of a consumer that was killed wait for the next one.
 
     Raises: RequestInvalid for a name that is not in NAMES.
     """
@@ -43,12 +46,15 @@ class Bookkeepers:
         scripts: Scripts,
         names: Sequence[str] = (),
         *,
+        others: Mapping[str, Loop] | None = None,
         lease_s: float = LEASE_S,
     ) -> None:
-        unknown = sorted(set(names) - set(NAMES))
+        others = others or {}
+        known = (*NAMES, *others)
+        unknown = sorted(set(names) - set(known))
         if unknown:
-            raise RequestInvalid(f"unknown worker {unknown[0]!r}: one of {', '.join(NAMES)}", field="name")
-        self.names = tuple(names) or NAMES
+            raise RequestInvalid(f"unknown worker {unknown[0]!r}: one of {', '.join(known)}", field="name")
+        self.names = tuple(names) or known
         self.credits = Credits(pg, link)
 
         async def keys(stop: asyncio.Event) -> None:
@@ -67,7 +73,7 @@ class Bookkeepers:
                 watch.cancel()
                 await asyncio.gather(watch, return_exceptions=True)
 
-        loops: dict[str, Callable[[asyncio.Event], Coroutine[Any, Any, None]]] = {
+        loops: dict[str, Loop] = {
             "consumer": book_and_watch,
             "credits": self.credits.run,
             "keys": keys,
@@ -75,6 +81,7 @@ class Bookkeepers:
             "partitions": Partitions(pg).run,
             "rollups": Rollups(pg).run,
             "cycles": PlanCycles(pg, link).run,
+            **others,
         }
         self._loops = [loops[name] for name in self.names]
 

@@ -19,13 +19,14 @@ from rabbitgw.api.metrics import metrics_port
 from rabbitgw.app import (
     Gateway,
     Stores,
+    bookkeepers_of,
     database_url,
     observe,
+    open_payments,
     open_stores,
     stop_on_signals,
 )
 from rabbitgw.billing import accounts, keys, users, wallets
-from rabbitgw.billing.bookkeepers import Bookkeepers
 from rabbitgw.billing.loops import first_of
 from rabbitgw.billing.migrations import migrate
 from rabbitgw.billing.partitions import Partitions
@@ -66,9 +67,10 @@ async def dev(settings: Settings) -> None:
         opened = await started.enter_async_context(open_stores(settings))
         await Partitions(opened.pg).run_once()  # before the first row of this month is written
         env = await first_account(opened, settings, data_dir)
-        gateway = Gateway(settings, opened)
+        payments = await started.enter_async_context(open_payments(settings, opened))
+        gateway = Gateway(settings, opened, payments=payments)
         await started.enter_async_context(metrics_port(settings, gateway.scrape))
-        books = Bookkeepers(opened.pg, opened.link, opened.scripts, lease_s=settings.lease_s)
+        books = bookkeepers_of(settings, opened, payments)
         await gateway.start()
         address = base_url(settings, gateway.port)
         write_dev_env(data_dir, {**sdk_variables(address, env["OPENAI_API_KEY"]), **env})

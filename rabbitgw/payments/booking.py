@@ -4,7 +4,7 @@ Owns the lines, for every provider. The caller has locked the order, has found t
 fact's row with it; so each moves money once. Knows no provider and no Redis: whose wallets moved is told to credits.py
 after the commit.
 
-    payment     wallet +45 cash:stripe -45, and wallet +5 bonus -5; or, when it does not fit, clearing +45 cash:stripe -45
+    payment     wallet +45 cash:stripe -45, and wallet +5 bonus -5; if it does not fit: clearing +45 cash:stripe -45
     fee         cash:stripe +1.60  fees:stripe -1.60
     refund      wallet -10 refunds:pending +10,  and wallet -1.11 bonus +1.11: a bonus goes back with what it came with
     paid        refunds:pending -10 cash:stripe +10

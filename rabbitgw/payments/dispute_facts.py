@@ -77,7 +77,8 @@ async def _wanted(
 async def _bonus_share(
     db: PoolConnection, order: asyncpg.Record, payment: asyncpg.Record, amount_minor: int
 ) -> int:
-    share = int(payment["bonus_nanos"]) * amount_minor // int(payment["amount_minor"])
+    bonus_nanos: int = payment["bonus_nanos"]
+    share = bonus_nanos * amount_minor // int(payment["amount_minor"])
     refunds = await db.fetch(statements.refunds.of_order, order["order_id"])
     disputes = await db.fetch(statements.disputes.of_order, order["order_id"])
     gone = sum(
@@ -86,7 +87,7 @@ async def _bonus_share(
         if row["state"] in ("requested", "taken", "pending", "succeeded")
     )
     gone += sum(row["frozen_bonus_nanos"] for row in disputes)
-    return max(0, min(share, int(payment["bonus_nanos"]) - gone))
+    return max(0, min(share, bonus_nanos - int(gone)))
 
 
 async def _keep(

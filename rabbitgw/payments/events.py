@@ -42,7 +42,9 @@ WEBHOOK: Final = "webhook"
 BACKFILL: Final = "backfill"
 
 
-async def receive_webhook(pg: Pool, provider: PaymentProvider, headers: Mapping[str, str], body: bytes) -> bool:
+async def receive_webhook(
+    pg: Pool, provider: PaymentProvider, headers: Mapping[str, str], body: bytes
+) -> bool:
     """Store a genuine webhook. Returns: whether it is new.
 
     Raises: SignatureInvalid, RequestInvalid (no event): nothing is stored. PaymentsOff, PostgresUnavailable: it is to
@@ -165,7 +167,11 @@ class Backfill:
             now = datetime.fromtimestamp(now_ms() / 1000, UTC)
             if row is not None and now - row["ran_at"] < self.EVERY:
                 continue
-            since = now - self.BACK_MAX if row is None else max(now - self.BACK_MAX, row["asked_until"] - self.OVERLAP)
+            since = (
+                now - self.BACK_MAX
+                if row is None
+                else max(now - self.BACK_MAX, row["asked_until"] - self.OVERLAP)
+            )
             try:
                 found += await self.ask(provider, since)
             except PaymentUnavailable as error:
@@ -190,7 +196,12 @@ class Backfill:
         while True:
             async with connection(self._pg) as db:
                 rows = await db.fetch(
-                    statements.orders.unheard, provider.name, self.UNHEARD, self.BACK_MAX, after, self.ROWS_MAX
+                    statements.orders.unheard,
+                    provider.name,
+                    self.UNHEARD,
+                    self.BACK_MAX,
+                    after,
+                    self.ROWS_MAX,
                 )
             for row in rows:
                 after = row["id"]

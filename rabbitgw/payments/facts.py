@@ -62,7 +62,11 @@ async def apply_facts(
     if review is not None:
         status = "needs_review"
     # the payment of a session is no name of the session
-    made = None if order["mode"] == CHECKOUT_SESSION and facts.provider_txn_id == facts.payment_id else facts.provider_txn_id
+    made = (
+        None
+        if order["mode"] == CHECKOUT_SESSION and facts.provider_txn_id == facts.payment_id
+        else facts.provider_txn_id
+    )
     await db.execute(
         statements.orders.applied,
         order["order_id"],
@@ -214,8 +218,9 @@ async def bonus_share(
         row["frozen_bonus_nanos"] for row in await db.fetch(statements.disputes.of_order, order["order_id"])
     ]
     gone_nanos = sum(row["bonus_nanos"] for row in rows)
-    share = int(payment["bonus_nanos"]) * back_minor // int(payment["amount_minor"]) - gone_nanos
-    return max(0, min(share, int(payment["bonus_nanos"]) - gone_nanos - sum(frozen)))
+    bonus_nanos: int = payment["bonus_nanos"]
+    share: int = bonus_nanos * back_minor // payment["amount_minor"] - gone_nanos
+    return max(0, min(share, bonus_nanos - int(gone_nanos) - int(sum(frozen))))
 
 
 # -- status --
@@ -244,4 +249,5 @@ async def status_of(
         return "disputed"
     if not left:
         return "refunded"
-    return "partially_refunded" if any(back.values()) else "paid"
+    own = (one for one in payments if one["booked_to"] == booking.WALLET)
+    return "partially_refunded" if any(back[one["id"]] for one in own) else "paid"

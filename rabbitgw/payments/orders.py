@@ -69,7 +69,6 @@ class Checkout:
     order_id: str
     amount_minor: int
     currency: str
-    status: str
     init: InitResult
 
 
@@ -92,7 +91,7 @@ class Orders:
         metrics.CHECKOUTS.add(1, new.provider)
         telemetry.log("checkout_created", order_id=order_id, provider=new.provider, account_id=account.id,
                       user_id=new.user_id, amount_cents=new.amount_minor, currency=new.currency)  # fmt: skip
-        return Checkout(order_id, new.amount_minor, new.currency, row["status"], init)
+        return Checkout(order_id, new.amount_minor, new.currency, init)
 
     async def _begin(
         self, provider: PaymentProvider, account: Account, new: NewOrder, order_id: str
@@ -117,10 +116,14 @@ class Orders:
                 if row is None or row["request_sha256"] != digest:
                     raise Conflict("order_id: it is another order's; take a new one", field="order_id")
             else:
-                provider.check_order(order_of(row, deployment, None))  # what it raises takes the order away again
+                provider.check_order(
+                    order_of(row, deployment, None)
+                )  # what it raises takes the order away again
         return row, deployment
 
-    async def _make_payable(self, provider: PaymentProvider, row: asyncpg.Record, deployment: str) -> InitResult:
+    async def _make_payable(
+        self, provider: PaymentProvider, row: asyncpg.Record, deployment: str
+    ) -> InitResult:
         if row["provider_txn_id"] is not None:
             return await provider.resume(row["provider_txn_id"])
         async with connection(self._pg) as db:
@@ -156,6 +159,14 @@ class Orders:
             raise NotFound("there is no such order", field="order_id")
         return row
 
+    async def by_txn(self, txn_id: str, account_id: int) -> asyncpg.Record:
+        """The order of this account that a provider's id belongs to. Raises: NotFound, PostgresUnavailable."""
+        async with connection(self._pg) as db:
+            order_id = await db.fetchval(statements.orders.by_any_txn, txn_id)
+        if order_id is None:
+            raise NotFound("there is no such payment", field="payment_intent_id")
+        return await self.get(order_id, account_id)
+
     async def refunded_minor(self, order_id: str) -> int:
         """What of an order has gone back, or is on its way."""
         async with connection(self._pg) as db:
@@ -186,7 +197,9 @@ def _check(account: Account, new: NewOrder, order_id: str | None) -> None:
     if order_id is not None and not _ORDER_ID.fullmatch(order_id):
         raise RequestInvalid("order_id: 1 to 64 letters, digits and . _ : -", field="order_id")
     if new.currency != account.currency:
-        raise RequestInvalid(f"currency: account {account.id} is billed in {account.currency}", field="currency")
+        raise RequestInvalid(
+            f"currency: account {account.id} is billed in {account.currency}", field="currency"
+        )
     if not 1 <= new.amount_minor <= AMOUNT_MINOR_MAX:
         raise RequestInvalid(f"amount_cents: 1 to {AMOUNT_MINOR_MAX}", field="amount_cents")
     if new.mode not in MODES:
@@ -198,5 +211,6 @@ def _check(account: Account, new: NewOrder, order_id: str | None) -> None:
             len(url) > URL_CHARS_MAX or not url.isprintable() or not url.startswith(("http://", "https://"))
         ):
             raise RequestInvalid(
-                f"{field}: an address with http:// or https://, at most {URL_CHARS_MAX} characters", field=field
+                f"{field}: an address with http:// or https://, at most {URL_CHARS_MAX} characters",
+                field=field,
             )

@@ -7,7 +7,7 @@ Owns the steps, each of which may be the last that a process makes; the next one
     pending     the provider has it, under an id of its own; succeeded or failed come by facts.py
     refused     the wallet had not enough left; nothing moved
 
-The provider is asked outside of any transaction, by a key made of our id. What it will not do goes back into the wallet.
+The provider is asked outside of any transaction, by a key made of our id. What it will not do goes back where it was.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from rabbitgw import metrics, statements, telemetry
@@ -70,7 +70,9 @@ class Refund:
 class Refunds:
     """`unspent_only`: refund no more than the wallet has left."""
 
-    def __init__(self, pg: Pool, takes: Takes, providers: Providers, sync: Sync, *, unspent_only: bool) -> None:
+    def __init__(
+        self, pg: Pool, takes: Takes, providers: Providers, sync: Sync, *, unspent_only: bool
+    ) -> None:
         self._pg = pg
         self._takes = takes
         self._providers = providers
@@ -105,7 +107,12 @@ class Refunds:
             row = await db.fetchrow(statements.refunds.get, refund_id)
         assert row is not None
         return Refund(
-            row["id"], row["order_id"], row["state"], row["amount_minor"], row["provider_refund_id"], row["failure"]
+            row["id"],
+            row["order_id"],
+            row["state"],
+            row["amount_minor"],
+            row["provider_refund_id"],
+            row["failure"],
         )
 
     # -- requested --
@@ -129,7 +136,8 @@ class Refunds:
             amount_minor = left_minor if amount_minor is None else amount_minor
             if amount_minor > left_minor:
                 raise RequestInvalid(
-                    f"amount_cents: {left_minor} of {payment['currency']} are left to refund", field="amount_cents"
+                    f"amount_cents: {left_minor} of {payment['currency']} are left to refund",
+                    field="amount_cents",
                 )
             row = await db.fetchrow(
                 statements.refunds.create, new_id(), order_id, payment["id"], order["provider"], None, key,
@@ -159,7 +167,9 @@ class Refunds:
                 if row["payment_id"] == payment["id"] and row["state"] in (*ALIVE, "requested")
             )
             # of several, what came in beside the order goes back first
-            if payment["amount_minor"] > gone and (len(payments) == 1 or payment["booked_to"] == booking.CLEARING):
+            if payment["amount_minor"] > gone and (
+                len(payments) == 1 or payment["booked_to"] == booking.CLEARING
+            ):
                 return payment, payment["amount_minor"] - gone
         raise Conflict(f"order {order_id}: nothing is left to refund", field="order_id")
 
@@ -210,7 +220,12 @@ class Refunds:
             detail = {"refund_id": move.refund_id}
             if move.taken_from == booking.CLEARING:
                 taken = await ledger.append_one(
-                    db, ledger.REFUND, lines, account_id=order["account_id"], ref=order["order_id"], detail=detail
+                    db,
+                    ledger.REFUND,
+                    lines,
+                    account_id=order["account_id"],
+                    ref=order["order_id"],
+                    detail=detail,
                 )
             else:
                 moved = await self._takes.take(
@@ -266,12 +281,14 @@ class Refunds:
         account = await get_account(self._pg, order["account_id"])
         with suppress(StoreError):  # only a command that is still on its way could have set anything aside
             await self._takes.put_back(
-                account_id=account.id, partition=account.partition, currency=payment["currency"], take_id=refund["id"]
+                account_id=account.id,
+                partition=account.partition,
+                currency=payment["currency"],
+                take_id=refund["id"],
             )
         telemetry.log("refund_refused", order_id=order["order_id"], provider=order["provider"],
                       refund_id=str(row["id"]), amount_cents=row["amount_minor"], currency=payment["currency"],
                       reason=why)  # fmt: skip
-
 
 
 async def _locked(db: PoolConnection, row: asyncpg.Record) -> tuple[asyncpg.Record, asyncpg.Record]:

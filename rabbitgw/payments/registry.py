@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ class Providers:
         context = ProviderContext(settings, pg, dict(os.environ) if environ is None else environ)
         found: dict[str, PaymentProvider] = {}
         installed: set[str] = set()
-        for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda one: one.name):
+        for entry in _installed():
             if entry.name in installed:
                 raise SettingInvalid(
                     f"payment provider {entry.name}: two installed packages have one of this name"
@@ -70,6 +71,12 @@ class Providers:
     async def close(self) -> None:
         for provider in self._providers.values():
             await provider.close()
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[EntryPoint, ...]:
+    """Looked for once a process: it reads the metadata of every package."""
+    return tuple(sorted(entry_points(group=ENTRY_POINTS), key=lambda one: one.name))
 
 
 def _made(entry: EntryPoint, context: ProviderContext) -> PaymentProvider | None:

@@ -50,7 +50,9 @@ FACTS_MAX: Final = 1_000  # refunds, or disputes, of one payment
 EVENTS_MAX: Final = 100_000  # of one back-fill
 ALIPAY: Final = "alipay"
 # Which currencies Alipay can be asked for in; which of them it is depends on the country of the business.
-ALIPAY_CURRENCIES: Final = frozenset(["AUD", "CAD", "CNY", "EUR", "GBP", "HKD", "JPY", "MYR", "NZD", "SGD", "USD"])
+ALIPAY_CURRENCIES: Final = frozenset(
+    ["AUD", "CAD", "CNY", "EUR", "GBP", "HKD", "JPY", "MYR", "NZD", "SGD", "USD"]
+)
 # Stripe's own words; another reason goes into the metadata.
 REASONS: Final = frozenset({"duplicate", "fraudulent", "requested_by_customer"})
 TEXT_MAX: Final = 500  # of a value of metadata
@@ -86,17 +88,22 @@ class StripeProvider:
         least = minimum_minor(order.currency)
         if order.amount_minor < least:
             raise RequestInvalid(
-                f"amount_cents: Stripe takes {least} minor units of {order.currency} at least", field="amount_cents"
+                f"amount_cents: Stripe takes {least} minor units of {order.currency} at least",
+                field="amount_cents",
             )
         try:
             stripe_amount(order.currency, order.amount_minor)
         except RequestInvalid as error:
-            raise RequestInvalid(error.message.replace("amount:", "amount_cents:"), field="amount_cents") from None
+            raise RequestInvalid(
+                error.message.replace("amount:", "amount_cents:"), field="amount_cents"
+            ) from None
         if ALIPAY in order.methods and order.currency not in ALIPAY_CURRENCIES:
             listed = ", ".join(sorted(ALIPAY_CURRENCIES))
             raise RequestInvalid(f"methods: Alipay takes {listed}, not {order.currency}", field="methods")
         if order.mode == CHECKOUT_SESSION and not order.return_url:
-            raise RequestInvalid("return_url: where Stripe's page sends the customer back to", field="return_url")
+            raise RequestInvalid(
+                "return_url: where Stripe's page sends the customer back to", field="return_url"
+            )
 
     async def create_payment(self, order: Order) -> InitResult:
         if datetime.fromtimestamp(clock.now_ms() / 1000, UTC) - order.created_at > KEYS_LIVE:

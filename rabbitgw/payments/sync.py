@@ -92,7 +92,10 @@ class Sync:
 
 def is_stray(order: asyncpg.Record, facts: PaymentStatus) -> bool:
     """Whether it names an order that is bound to another payment."""
-    if order["provider_txn_id"] in (None, facts.provider_txn_id) or facts.payment_id == order["payment_id"] is not None:
+    if (
+        order["provider_txn_id"] in (None, facts.provider_txn_id)
+        or facts.payment_id == order["payment_id"] is not None
+    ):
         return False
     # the payment of a session is not known by name before it has begun
     return not (order["mode"] == CHECKOUT_SESSION and order["payment_id"] is None)

@@ -181,7 +181,7 @@ SELECT app_may('SELECT, INSERT, UPDATE', 'backfills');
 
 CREATE VIEW billing_history AS
 SELECT
-    p.id,
+    'pay_' || p.id AS id,
     o.account_id,
     o.user_id,
     'purchase' AS type,
@@ -197,7 +197,7 @@ FROM payments AS p
 JOIN payment_orders AS o ON o.order_id = p.order_id
 UNION ALL
 SELECT
-    p.id,
+    'ref_' || r.id,
     o.account_id,
     o.user_id,
     'refund',

@@ -14,6 +14,7 @@ from rabbitgw.api.routes import SideDeps, side_table
 from rabbitgw.billing.epoch import publish_epoch, read_names
 from rabbitgw.billing.keyring import Keyring
 from rabbitgw.config import Settings
+from rabbitgw.payments.till import Payments
 from rabbitgw.scripts import Scripts
 from tests.api.described import Described
 
@@ -65,7 +66,8 @@ async def scripts(pg: Pool, link: RedisLink) -> Scripts:
 @pytest.fixture
 def deps(pg: Pool, link: RedisLink, scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> SideDeps:
     monkeypatch.setenv("RABBITGW_ADMIN_KEY", ADMIN_KEY)
-    return SideDeps(pg, link, scripts, Keyring(pg, scripts, link), Settings.load())
+    settings = Settings.load()
+    return SideDeps(pg, link, scripts, Keyring(pg, scripts, link), settings, Payments(pg, link, settings))
 
 
 @pytest.fixture

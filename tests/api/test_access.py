@@ -11,6 +11,7 @@ from rabbitgw.api.routes import SideDeps, side_routes
 from rabbitgw.billing.key_secret import new_secret
 from rabbitgw.billing.keyring import Keyring
 from rabbitgw.config import Settings
+from rabbitgw.payments.till import Payments
 from tests.api.conftest import ADMIN_KEY, Operator
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ async def test_without_an_admin_key_the_admin_routes_are_off(
     scripts: Scripts,
     aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]],
 ) -> None:
-    app = web.Application()
-    app.add_routes(side_routes(SideDeps(pg, link, scripts, Keyring(pg, scripts, link), Settings.load())))
+    app, settings = web.Application(), Settings.load()
+    payments = Payments(pg, link, settings)
+    app.add_routes(side_routes(SideDeps(pg, link, scripts, Keyring(pg, scripts, link), settings, payments)))
     client = await aiohttp_client(app)
     for headers in ({}, {"authorization": "Bearer "}, {"x-api-key": "any"}):
         async with client.get("/v1/admin/accounts", headers=headers) as answer:

@@ -12,13 +12,14 @@ from typing import Any
 import aiohttp
 from pydantic import SecretStr
 
-from rabbitgw.app import Gateway, Stores, open_stores
+from rabbitgw.app import Gateway, Stores, bookkeepers_of, open_payments, open_stores
 from rabbitgw.billing import accounts, keys, wallets
 from rabbitgw.billing.bookkeepers import Bookkeepers
 from rabbitgw.billing.partitions import Partitions
 from rabbitgw.billing.price_book import append_prices
 from rabbitgw.billing.price_text import price_from_text
 from rabbitgw.config import Settings
+from rabbitgw.payments.till import Payments
 
 UNIT = 1_000_000_000
 ADMIN_KEY = "admin-of-the-tests"
@@ -59,6 +60,7 @@ class House:
     secret: str
     books: Bookkeepers
     stop_books: asyncio.Event
+    payments: Payments
     _numbers: Any = field(default_factory=lambda: iter(range(1, 1_000_000)))
 
     @property
@@ -162,17 +164,22 @@ def house_settings(dsn: str, redis_url: str, upstream_url: str, data_dir: Path, 
 
 @contextlib.asynccontextmanager
 async def open_house(settings: Settings, *, credit_nanos: int = 10 * UNIT) -> AsyncIterator[House]:
-    async with open_stores(settings) as stores, aiohttp.ClientSession() as http:
+    async with (
+        open_stores(settings) as stores,
+        aiohttp.ClientSession() as http,
+        contextlib.AsyncExitStack() as stack,
+    ):
         await Partitions(stores.pg).run_once()
         account = await accounts.create_account(stores.pg, "test")
         prices = [price_from_text(model, rates) for model, rates in PRICES.items()]
         prices += [price_from_text(model, rates, units=pieces) for model, (rates, pieces) in MEDIA.items()]
         await append_prices(stores.pg, prices)
         created = await keys.create_key(stores.pg, keys.NewKey(account_id=account.id, name="test"))
-        books = Bookkeepers(stores.pg, stores.link, stores.scripts)
+        payments = await stack.enter_async_context(open_payments(settings, stores))
+        books = bookkeepers_of(settings, stores, payments)
         stop_books = asyncio.Event()
-        gateway = Gateway(settings, stores)
-        house = House(gateway, stores, settings, http, account, created.secret, books, stop_books)
+        gateway = Gateway(settings, stores, payments=payments)
+        house = House(gateway, stores, settings, http, account, created.secret, books, stop_books, payments)
         if credit_nanos:
             await house.credit(credit_nanos)
         await gateway.start()

@@ -1,0 +1,48 @@
+"""A shop for the payment tests: the whole house beside a Stripe that keeps state."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from rabbitgw.config import Settings
+from rabbitgw.payments.till import Payments
+from rabbitgw.redis_link import RedisLink
+from rabbitgw.stores import Pool
+from tests.books import Shop
+from tests.fakes.stripe.fake import FakeStripe, open_fake_stripe
+from tests.payments.shop import SECRETS, PaymentShop
+
+STRIPE_KEY = "sk_test_of_the_shop"
+
+
+@pytest.fixture
+async def stripe() -> AsyncIterator[FakeStripe]:
+    async with open_fake_stripe(STRIPE_KEY, "pk_test_of_the_shop") as fake:
+        yield fake
+
+
+@pytest.fixture
+def payment_settings(stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    return Settings.load(
+        stripe_secret_key=SecretStr(STRIPE_KEY),
+        stripe_publishable_key="pk_test_of_the_shop",
+        stripe_webhook_secret=SecretStr(",".join(SECRETS)),
+        stripe_api_base=stripe.url,
+        admin_key=SecretStr("admin-of-the-tests"),
+        bank_details="Rabbit Ltd, IBAN XX00",
+        payment_timeout_s=10.0,
+    )
+
+
+@pytest.fixture
+async def shop(
+    pg: Pool, link: RedisLink, stripe: FakeStripe, payment_settings: Settings
+) -> AsyncIterator[PaymentShop]:
+    payments = Payments(pg, link, payment_settings)
+    try:
+        yield PaymentShop(await Shop.open(pg, link), payments, payment_settings, stripe)
+    finally:
+        await payments.close()

@@ -1,0 +1,96 @@
+"""Payments without HTTP of ours: orders, events and refunds driven by hand, against the fake Stripe and real stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rabbitgw.config import Settings
+from rabbitgw.payments.events import receive_webhook
+from rabbitgw.payments.orders import Checkout, NewOrder
+from rabbitgw.payments.refunds import Refund
+from rabbitgw.payments.till import Payments
+from tests.books import Customer, Shop, assert_books_balance
+from tests.fakes.stripe.fake import FakeStripe
+from tests.fakes.stripe.webhooks import signed
+
+SECRETS = ("whsec_of_the_shop", "whsec_that_is_rolled_in")
+DOLLAR = 1_000_000_000
+
+
+@dataclass
+class PaymentShop:
+    shop: Shop
+    payments: Payments
+    settings: Settings
+    stripe: FakeStripe
+
+    @property
+    def stores(self) -> Shop:
+        return self.shop
+
+    async def customer(self, currency: str = "USD") -> Customer:
+        return await self.shop.customer(0, currency=currency)
+
+    async def checkout(
+        self, customer: Customer, amount_minor: int = 1000, order_id: str | None = None, **fields: Any
+    ) -> Checkout:
+        new = NewOrder(
+            **{"provider": "stripe", "amount_minor": amount_minor, "currency": customer.currency, **fields}
+        )
+        return await self.payments.orders.checkout(customer.account, new, order_id)
+
+    async def paid(self, customer: Customer, amount_minor: int = 1000, **fields: Any) -> Checkout:
+        """An order that was paid, and whose webhooks have come and were worked off."""
+        made = await self.checkout(customer, amount_minor, **fields)
+        await self.stripe.pay(made.init.provider_txn_id)
+        await self.settle()
+        return made
+
+    async def take_webhooks(self) -> int:
+        """Have every event that Stripe made stored, as if each was delivered once. Returns: how many were new."""
+        fresh = 0
+        for event in list(self.stripe.account.events):
+            fresh += await self.deliver(event)
+        return fresh
+
+    async def deliver(self, event: dict[str, Any], secret: str = SECRETS[0]) -> bool:
+        import orjson
+
+        body = orjson.dumps(event)
+        provider = self.payments.providers.get("stripe")
+        headers = {name.lower(): value for name, value in signed(body, secret).items()}
+        return await receive_webhook(self.shop.pg, provider, headers, body)
+
+    async def settle(self) -> None:
+        """Take every webhook and work everything off."""
+        await self.take_webhooks()
+        await self.payments.run_once()
+
+    async def refund(self, order_id: str, amount_minor: int | None = None, **fields: Any) -> Refund:
+        return await self.payments.refunds.refund(
+            **{
+                "order_id": order_id,
+                "provider_txn_id": None,
+                "amount_minor": amount_minor,
+                "reason": None,
+                "idempotency_key": None,
+                **fields,
+            }
+        )
+
+    async def status(self, order_id: str) -> str:
+        return str((await self.payments.orders.get(order_id, None))["status"])
+
+    async def house(self, ledger_account: str, currency: str = "USD") -> int:
+        """What a house account of the ledger stands at, in nanos."""
+        return int(
+            await self.shop.pg.fetchval(
+                "SELECT coalesce(sum(amount_nanos), 0) FROM ledger_entries WHERE ledger_account = $1 AND currency = $2",
+                ledger_account,
+                currency,
+            )
+        )
+
+    async def balanced(self) -> None:
+        await assert_books_balance(self)
