@@ -91,7 +91,23 @@ async def _check_live(pool: Pool, link: RedisLink, findings: Findings) -> int:
         for start in range(0, len(others), SNAPSHOT_ACCOUNTS_MAX):
             await live.check(others[start : start + SNAPSHOT_ACCOUNTS_MAX])
         worst_nanos = min(worst_nanos, live.worst_nanos)
+        await _check_set_aside(pool, live, findings)
     return worst_nanos
+
+
+async def _check_set_aside(pool: Pool, live: LivePartition, findings: Findings) -> None:
+    """What nobody means to take would be kept from the account's calls for ever."""
+    if not live.set_aside:
+        return
+    async with connection(pool) as pg:
+        rows = await pg.fetch(statements.audit.takes_wanted, [one.take_id for one in live.set_aside])
+    wanted = {row["id"] for row in rows}
+    for one in live.set_aside:
+        if one.take_id not in wanted:
+            findings[1].breach(
+                f"account {one.account_id}: {one.amount_nanos} nanos of {one.currency} are set aside for take"
+                f" {one.take_id}, which nobody means to take"
+            )
 
 
 async def _accounts(pool: Pool, partitions: int) -> list[list[int]]:

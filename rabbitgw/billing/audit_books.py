@@ -31,6 +31,7 @@ async def check_books(pool: Pool, findings: Findings) -> int:
         await _usage(pg, findings)
         await _corrections(pg, findings)
         await _cycles(pg, findings)
+        await _payments(pg, findings)
         await _rollups(pg, findings)
         await _ledger(pg, findings)
         await _sums(pg, findings)
@@ -94,6 +95,16 @@ async def _cycles(pg: PoolConnection, findings: Findings) -> None:
         findings[3].breach(
             f"account {row['account_id']}, transaction {row['transaction_id']}: its billing cycle moved"
             f" {int(row['cycle_nanos'])} nanos of {row['currency']}, the ledger has {int(row['booked_nanos'])}"
+        )
+
+
+async def _payments(pg: PoolConnection, findings: Findings) -> None:
+    """What payments, refunds and disputes say goes with their ledger entries, on both sides."""
+    for row in await pg.fetch(statements.audit.payments_against_ledger, ROWS_MAX):
+        whose = "" if row["account_id"] is None else f" of account {row['account_id']}"
+        findings[3].breach(
+            f"{row['ledger_account']}{whose}: payments, refunds and disputes come to {int(row['expected_nanos'])} nanos"
+            f" of {row['currency']}, the ledger has {int(row['found_nanos'])}"
         )
 
 

@@ -9,6 +9,7 @@ A hold bounds what happens before the next one, so only what holds do not see ca
   tools         calls in which the provider ran tools of its own, in whole: how often it does is not ours to limit
   estimated     calls that were not streamed and stated no usage, in whole
   late          charges that came after their hold had expired with its worker's lease
+  taken         what refunds, disputes and true-ups have taken out of a wallet, spent or not
   corrected     what re-ratings have added to the cost of calls that had ended
 A call that is not streamed and states its usage has no class: its output is limited to what was held.
 Knows no wallet; the audit compares.
@@ -40,6 +41,7 @@ async def overspend_bounds(pg: Pool, settings: Settings) -> dict[str, int]:
         unbounded = await db.fetchrow(statements.audit.unbounded_charges)
         dense_output_nanos = await db.fetchval(statements.audit.dense_outputs)
         late_nanos = await db.fetchval(statements.audit.late_charges)
+        taken_nanos = await db.fetchval(statements.audit.taken)
         corrected_nanos = await db.fetchval(statements.audit.corrected)
     assert unbounded is not None  # an aggregate over all rows
     prices: dict[int, Price] = {}
@@ -68,4 +70,5 @@ async def overspend_bounds(pg: Pool, settings: Settings) -> dict[str, int]:
     bounds["dense_input"] = max(per_account.values(), default=0)
     bounds |= {"dense_output": dense_output_nanos, "tools": unbounded["tools"]}
     bounds |= {"estimated": unbounded["estimated"], "late": late_nanos, "corrected": corrected_nanos}
+    bounds["taken"] = taken_nanos
     return bounds

@@ -11,7 +11,7 @@ from tests.billing.usage_history import book, call, call_id
 
 NONE = {
     "streamed": 0, "hidden": 0, "last_money": 0, "dense_input": 0, "dense_output": 0, "tools": 0, "estimated": 0,
-    "late": 0, "corrected": 0,
+    "late": 0, "taken": 0, "corrected": 0,
 }  # fmt: skip
 
 
