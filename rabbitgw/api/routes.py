@@ -17,6 +17,7 @@ from rabbitgw.api.metrics import MetricsRoutes
 from rabbitgw.api.model_rules import ModelRuleRoutes
 from rabbitgw.api.openapi import PAGE_PATH, OpenApi
 from rabbitgw.api.packages import PackageRoutes
+from rabbitgw.api.payment_admin import PaymentAdminRoutes
 from rabbitgw.api.payments import PaymentRoutes
 from rabbitgw.api.plans import PlanRoutes
 from rabbitgw.api.rates import RateRoutes
@@ -57,6 +58,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *CallerRoutes(deps).routes(),
         *(payments := PaymentRoutes(deps)).routes(),
         *BillingRoutes(deps, payments).routes(),
+        *PaymentAdminRoutes(deps).routes(),
         *HealthRoutes(deps).routes(),
         *MetricsRoutes(deps).routes(),
         *DemoRoutes(deps).routes(),

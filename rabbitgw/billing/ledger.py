@@ -51,6 +51,7 @@ GRANT = "grant"  # of a usage plan's billing cycle
 COMMITMENT = "commitment"  # what a billing cycle was short of its minimum
 CORRECTION = "correction"  # of what calls were charged by a wrong price
 PAYMENT = "payment"  # money that came in, with its bonus
+PAYMENT_ACCEPTED = "payment_accepted"  # out of clearing, by an operator
 FEE = "payment_fee"  # what the provider kept of it
 REFUND = "refund"  # out of the wallet, on its way back
 REFUND_PAID = "refund_paid"  # the provider has sent it

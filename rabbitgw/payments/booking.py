@@ -5,6 +5,7 @@ fact's row with it; so each moves money once. Knows no provider and no Redis: wh
 after the commit.
 
     payment     wallet +45 cash:stripe -45, and wallet +5 bonus -5; if it does not fit: clearing +45 cash:stripe -45
+    accepted    clearing -45 wallet +45
     fee         cash:stripe +1.60  fees:stripe -1.60
     refund      wallet -10 refunds:pending +10,  and wallet -1.11 bonus +1.11: a bonus goes back with what it came with
     paid        refunds:pending -10 cash:stripe +10
@@ -47,6 +48,15 @@ async def book_payment(
     ]
     lines += bonus_lines(order, to, currency, bonus_nanos)
     return await _append(db, order, currency, ledger.PAYMENT, lines, {"payment_id": payment_id})
+
+
+async def book_accepted(db: PoolConnection, order: asyncpg.Record, payment: asyncpg.Record) -> int:
+    """A person has decided that money in clearing is the account's."""
+    nanos, currency = payment["amount_nanos"], payment["currency"]
+    lines = [*_owner(order, WALLET, currency, nanos), *_owner(order, CLEARING, currency, -nanos)]
+    return await _append(
+        db, order, currency, ledger.PAYMENT_ACCEPTED, lines, {"payment_id": payment["payment_id"]}
+    )
 
 
 async def book_fee(

@@ -50,7 +50,7 @@ WITH moved AS (
     SELECT e.ledger_account, e.account_id, e.currency, e.amount_nanos AS nanos
     FROM ledger_entries AS e
     JOIN ledger_transactions AS t ON t.id = e.transaction_id AND t.created_at = e.created_at
-    WHERE t.kind IN ('payment', 'payment_fee', 'refund', 'refund_paid', 'refund_returned', 'dispute')
+    WHERE t.kind IN ('payment', 'payment_accepted', 'payment_fee', 'refund', 'refund_paid', 'refund_returned', 'dispute')
 )
 SELECT ledger_account, account_id, currency, sum(expected) AS expected_nanos, sum(found) AS found_nanos
 FROM (
