@@ -95,7 +95,7 @@ class KeyView(View):
 class WalletView(View):
     currency: str
     balance_nanos: Nanos
-    held_nanos: Nanos = Field(description="set aside for calls that run")
+    held_nanos: Nanos = Field(description="set aside for calls that run, and for refunds under way")
     available_nanos: Nanos = Field(description="what a new call may hold: balance less held; may be negative")
     balance: str = Field(description="the balance in units of the currency", examples=["12.345678900"])
 

@@ -203,7 +203,7 @@ class LivePartition:
             currencies |= {currency for owner, currency in held if owner == account_id}
             for currency in sorted(currencies):
                 tally.compare(
-                    f"account {account_id}: held in {currency}, against its open holds",
+                    f"account {account_id}: held in {currency}, against its holds and takes",
                     held.get((account_id, currency), 0),
                     int(fields.get(f"h:{currency}", "0")),
                 )

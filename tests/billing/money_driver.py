@@ -1,8 +1,8 @@
 """What the state machine of the money scripts works with, and what it checks after every step.
 
 Redis must hold what the model holds, and both must obey the books: a balance is what was credited less the events'
-charges, held is the sum of the open holds, a counter is its usage plus the holds that name it, and no hold ends
-twice.
+charges, held is the sum of the open holds and of what is set aside, a counter is its usage plus the holds that name it,
+and no hold ends twice.
 """
 
 from __future__ import annotations
@@ -114,6 +114,10 @@ class MoneyDriver(RuleBasedStateMachine):
             if self.model.now_ms >= mark.at_ms + MARK_LIFE_MS:  # Redis' own clock does not follow the test's
                 del self.model.marks[hold_id]
                 self.redis("DEL", self.world.keys.mark(hold_id))
+        for take_id, at_ms in list(self.model.takes.barred.items()):
+            if self.model.now_ms >= at_ms + MARK_LIFE_MS:
+                del self.model.takes.barred[take_id]
+                self.redis("DEL", self.world.keys.mark(str(take_id)))
 
     # -- what must hold after every step --
 
@@ -157,6 +161,7 @@ class MoneyDriver(RuleBasedStateMachine):
         assert account.pop("z:USD", None) == (None if below_ms is None else str(below_ms))
         assert account == {
             **model.rates.fields(),
+            **model.takes.fields(),
             **{f"w:{name}": str(nanos) for name, nanos in model.counters.items()},
             **{f"ws:{window_id}": span for window_id, span in model.latest.items()},
             **{f"wo:{window_id}": span for window_id, span in model.before.items()},

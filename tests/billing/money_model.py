@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from rabbitgw.prepared import RateCheck, WindowCheck
 from rabbitgw.replies import CreditReply, ExpireReply, ExtendReply, ReleaseReply, ReserveReply, SettleReply
 from rabbitgw.scripts import WindowLimit
 from tests.billing.rates_model import RatesModel
+from tests.billing.takes_model import TakesModel
 from tests.scripted import Offer
 
 SETTLE_AGE_MAX_MS = 450_000
@@ -92,6 +94,7 @@ class Model:
     last_hold: str | None = None
     below_zero_at_ms: int | None = None  # when the balance went there last
     rates: RatesModel = field(default_factory=RatesModel)
+    takes: TakesModel = field(default_factory=TakesModel)
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -99,7 +102,7 @@ class Model:
 
     @property
     def held(self) -> int:
-        return sum(hold.from_wallet for hold in self.holds.values())
+        return sum(hold.from_wallet for hold in self.holds.values()) + self.takes.held
 
     @property
     def available(self) -> int:
@@ -383,7 +386,7 @@ class Model:
 
     # -- what comes from PostgreSQL --
 
-    def credit(self, seq: int, amount: int) -> CreditReply:
+    def credit(self, seq: int, amount: int, take_id: UUID | None = None) -> CreditReply:
         if seq <= self.seq:
             return CreditReply("DONE", stored_seq=self.seq)
         if seq > self.seq + 1:
@@ -391,6 +394,8 @@ class Model:
         self.seq = seq
         self._change_balance(amount)
         self.credited += amount
+        if take_id is not None:
+            self.takes.aside.pop(take_id, None)
         return CreditReply("OK", balance_nanos=self.balance)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from typing import Any, Literal
+from uuid import UUID
 
 from rabbitgw.keynames import KeyNames
 from rabbitgw.prepared import RateCheck, WindowCheck
@@ -17,8 +18,10 @@ from rabbitgw.replies import (
     ExtendReply,
     LeaseReply,
     PackedHold,
+    PutBackReply,
     ReleaseReply,
     ReserveReply,
+    SetAsideReply,
     SettleReply,
     unpack_hold,
 )
@@ -42,6 +45,7 @@ TICKET = b'{"k":7,"m":"gpt","v":1}'
 PAYLOAD = b'{"k":7,"m":"gpt","v":1,"out":12}'
 HOLD = "01930000-0000-7000-8000-000000000001"
 OTHER = "01930000-0000-7000-8000-000000000002"
+TAKE = UUID("01930000-0000-7000-8000-00000000000a")
 
 
 class ClockedLink(LookingLink):
@@ -194,10 +198,20 @@ class World:
     async def expire(self, *, hold_id: str = HOLD) -> ExpireReply:
         return await self.scripts.expire(PARTITION, ACCOUNT, hold_id=hold_id)
 
-    async def credit(self, seq: int, amount_nanos: int, currency: str = "USD") -> CreditReply:
+    async def credit(
+        self, seq: int, amount_nanos: int, currency: str = "USD", *, take_id: UUID | None = None
+    ) -> CreditReply:
         return await self.scripts.credit(
-            PARTITION, ACCOUNT, currency=currency, seq=seq, amount_nanos=amount_nanos
+            PARTITION, ACCOUNT, currency=currency, seq=seq, amount_nanos=amount_nanos, take_id=take_id
         )
+
+    async def set_aside(self, amount_nanos: int, seq: int = 0, *, take_id: UUID = TAKE) -> SetAsideReply:
+        return await self.scripts.set_aside(
+            PARTITION, ACCOUNT, currency="USD", take_id=take_id, amount_nanos=amount_nanos, seq=seq
+        )
+
+    async def put_back(self, *, take_id: UUID = TAKE) -> PutBackReply:
+        return await self.scripts.put_back(PARTITION, ACCOUNT, currency="USD", take_id=take_id)
 
     async def lease(self, ttl_ms: int = LEASE_MS, worker_id: str = WORKER) -> LeaseReply:
         return await self.scripts.lease(PARTITION, worker_id=worker_id, ttl_ms=ttl_ms)

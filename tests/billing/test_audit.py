@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -224,8 +225,37 @@ async def test_1_money_set_aside_without_a_hold(shop: Shop) -> None:
     await customer.hold(100)
     await shop.link.call("HINCRBY", customer.key, "h:USD", 1)
     assert await found(shop) == {
-        1: f"account {customer.id}: held in USD, against its open holds: expected 100, found 101, off by 1 nanos"
+        1: f"account {customer.id}: held in USD, against its holds and takes: expected 100, found 101, off by 1 nanos"
     }
+
+
+async def test_1_money_set_aside_for_a_take(shop: Shop, owner: asyncpg.Connection) -> None:
+    """In order while its credit is on the way; a breach when it is applied, or booked otherwise."""
+    customer = await shop.customer(1_000)
+    set_aside, take = shop.scripts.set_aside, UUID(int=10)
+    arguments: dict[str, Any] = {"currency": "USD", "take_id": take, "amount_nanos": 400, "seq": 1}
+    assert (await set_aside(customer.partition, customer.id, **arguments)).word == "OK"
+    assert await found(shop) == {}
+    await shop.link.call("HINCRBY", customer.key, "h:USD", -1)
+    assert await found(shop) == {
+        1: f"account {customer.id}: held in USD, against its holds and takes: expected 400, found 399, off by -1"
+        " nanos"
+    }
+    await shop.link.call("HINCRBY", customer.key, "h:USD", 1)
+    await customer.credit(-400 + 1_400)
+    await owner.execute("UPDATE wallet_credits SET take_id = $1 WHERE seq = 2", take)
+    said = f"account {customer.id}: take {take}, 400 nanos of USD: set aside"
+    assert await found(shop) == {1: f"{said} otherwise than booked, credit 2"}
+    await owner.execute("UPDATE wallet_credits SET take_id = NULL")
+    await customer.credit(5)
+    await owner.execute("UPDATE wallet_credits SET take_id = $1, amount_nanos = -400 WHERE seq = 3", take)
+    await owner.execute("UPDATE wallets SET balance_nanos = balance_nanos - 405")
+    assert 1 not in await found(shop)
+    for seq, amount_nanos in ((2, 1_000), (3, -400)):  # by a gateway that knows nothing of takes
+        await shop.scripts.credit(
+            customer.partition, customer.id, currency="USD", seq=seq, amount_nanos=amount_nanos
+        )
+    assert (await found(shop))[1] == f"{said} although its credit 3 is applied"
 
 
 async def test_1_a_hold_of_an_account_that_is_not_there(shop: Shop) -> None:

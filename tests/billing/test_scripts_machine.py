@@ -7,6 +7,7 @@ in nanos or in thousands of units.
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -43,6 +44,7 @@ tokens = st.sampled_from([0, 1, 150, 333, 700, 701, 1500])
 steps_ms = st.sampled_from(
     [1, 4_000, LEASE_MS, LEASE_MS, 500_000, MARK_LIFE_MS, AGE_MAX_MS, 4 * AGE_MAX_MS, FIVE_HOURS_MS, DAY_MS]
 )
+takes = st.sampled_from([UUID(int=number) for number in range(1, 5)])
 # How an offer stands to plans: borne by one; only if the wallet is not below zero since so long; a way with a ticket.
 manners = st.tuples(
     st.booleans(), st.sampled_from([None, None, 0, 1, 500_000, DAY_MS]), st.sampled_from([0, 0, 1, 2, 3])
@@ -289,11 +291,34 @@ class MoneyMachine(MoneyDriver):
 
     # -- the world outside --
 
-    @rule(ahead=st.integers(-2, 2), amount=st.integers(-100, 300))
-    def credit(self, ahead: int, amount: int) -> None:
+    @rule(ahead=st.integers(-2, 2), amount=st.integers(-100, 300), take=st.none() | st.none() | takes)
+    def credit(self, ahead: int, amount: int, take: UUID | None) -> None:
         seq = max(1, self.model.seq + 1 + ahead)
-        expected = self.model.credit(seq, amount * self.unit)
-        self.check(self.run(self.world.credit(seq, amount * self.unit)), expected)
+        expected = self.model.credit(seq, amount * self.unit, take)
+        self.check(self.run(self.world.credit(seq, amount * self.unit, take_id=take)), expected)
+
+    @rule(take=takes, amount=st.integers(1, 120), ahead=st.sampled_from([0, 0, 0, 0, -1, 1]))
+    def set_aside(self, take: UUID, amount: int, ahead: int) -> None:
+        amount = self.model.takes.aside.get(take, amount * self.unit)
+        seq = max(0, self.model.seq + ahead)
+        expected = self.model.takes.set_aside(take, amount, seq, self.model.available, self.model.seq)
+        self.check(self.run(self.world.set_aside(amount, seq, take_id=take)), expected)
+
+    @precondition(lambda self: self.model.takes.aside)
+    @rule(number=number)
+    def take(self, number: int) -> None:
+        """The credit of what is set aside."""
+        aside = list(self.model.takes.aside.items())
+        take_id, amount = aside[number % len(aside)]
+        available = self.model.available
+        expected = self.model.credit(self.model.seq + 1, -amount, take_id)
+        self.check(self.run(self.world.credit(self.model.seq, -amount, take_id=take_id)), expected)
+        assert self.model.available == available
+
+    @rule(take=takes)
+    def put_back(self, take: UUID) -> None:
+        expected = self.model.takes.put_back(take, self.model.now_ms)
+        self.check(self.run(self.world.put_back(take_id=take)), expected)
 
     @rule(worker=st.sampled_from(WORKERS), ttl_ms=st.sampled_from([0, LEASE_MS, LEASE_MS]))
     def lease(self, worker: str, ttl_ms: int) -> None:
@@ -333,6 +358,8 @@ class MoneyMachine(MoneyDriver):
             self.run(self.world.expire(hold_id=hold_id)),
             self.run(self.world.extend(500, 0, delivered=500, hold_id=hold_id)),
             self.run(self.world.credit(self.model.seq + 1, 5)),
+            self.run(self.world.set_aside(1, self.model.seq)),
+            self.run(self.world.put_back()),
         ]
         self.check({reply.word for reply in replies}, {"FENCED"})
         self.redis("SET", self.world.keys.epoch_key, EPOCH)

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from rabbitgw.errors import RedisReplyError
-from tests.billing.money_world import ACCOUNT, HOLD, KEY, LEASE_MS, OTHER, PARTITION, World, day, life, offer
+from tests.billing.money_world import (
+    ACCOUNT,
+    HOLD,
+    KEY,
+    LEASE_MS,
+    OTHER,
+    PARTITION,
+    TAKE,
+    World,
+    day,
+    life,
+    offer,
+)
 
 SECRET_HASH = "ab" * 32
+ANOTHER_TAKE = uuid4()
 
 
 @pytest.fixture
@@ -103,3 +117,20 @@ async def test_a_borne_reserve_is_refused_and_ends_with_parts_pass(
     assert (await world.settle(120, hold_id="settled")).available_nanos == 930
     assert (await world.release(hold_id="released")).available_nanos == 980
     assert [(event["n"], event["i"]) for event in await world.events()] == [("20", "100"), ("0", "0")]
+
+
+async def test_a_take_is_refused_but_one_that_was_set_aside_ends(
+    world: World, full: Callable[[], Awaitable[Any]]
+) -> None:
+    await world.set_aside(300)
+    await world.set_aside(50, take_id=ANOTHER_TAKE)
+    before = await world.everything()
+    await full()
+    with pytest.raises(RedisReplyError, match="OOM command not allowed"):
+        await world.set_aside(1, take_id=uuid4())
+    assert await world.everything() == before
+    assert (await world.set_aside(300)).word == "HELD"
+    assert (await world.put_back(take_id=ANOTHER_TAKE)).amount_nanos == 50
+    assert (await world.put_back(take_id=uuid4())).word == "GONE"
+    assert (await world.credit(1, -300, take_id=TAKE)).balance_nanos == 700
+    assert await world.field("h:USD") == "0"

@@ -13,12 +13,14 @@ from rabbitgw.prepared import WindowCheck
 from rabbitgw.scripts import Scripts
 from tests.billing.money_world import (
     ACCOUNT,
+    AMOUNT_MAX,
     EPOCH,
     HOLD,
     KEY,
     OTHER,
     PARTITION,
     PAYLOAD,
+    TAKE,
     TEST_PROLOGUE,
     TICKET,
     WORKER,
@@ -40,6 +42,9 @@ CALLS: dict[str, Call] = {
     "release first": lambda world: world.release(hold_id=OTHER),
     "expire": lambda world: world.expire(),
     "credit": lambda world: world.credit(1, 5),
+    "credit of a take": lambda world: world.credit(1, -5, take_id=TAKE),
+    "set_aside": lambda world: world.set_aside(5),
+    "put_back": lambda world: world.put_back(),
     "load": lambda world: world.scripts.load(PARTITION, 99, {"b:USD": 1}),
     "key_put": lambda world: world.scripts.key_put(PARTITION, ACCOUNT, key_id=KEY, generation=2),
     "lease": lambda world: world.lease(),
@@ -153,6 +158,14 @@ MISFITS: dict[str, Call] = {
     "release: another currency's hold": lambda world: _release_as(world, ACCOUNT, "EUR"),
     "credit: number zero": lambda world: world.credit(0, 5),
     "credit: no amount": lambda world: world.credit(1, "-0"),  # type: ignore[arg-type]
+    "credit: a take that is none": lambda world: world.credit(1, -5, take_id="x"),  # type: ignore[arg-type]
+    "set_aside: nothing": lambda world: world.set_aside(0),
+    "set_aside: less than nothing": lambda world: world.set_aside(-1),
+    "set_aside: more than there can be": lambda world: world.set_aside(AMOUNT_MAX + 10_000),
+    "set_aside: a number below zero": lambda world: world.set_aside(1, -1),
+    "set_aside: a take that is none": lambda world: world.set_aside(1, take_id="x"),  # type: ignore[arg-type]
+    "put_back: a take that is none": lambda world: world.put_back(take_id=""),  # type: ignore[arg-type]
+    "load: something set aside": lambda world: world.scripts.load(PARTITION, 98, {f"a:USD:{TAKE}": 1}),
     "load: nothing": lambda world: world.scripts.load(PARTITION, 98, {}),
     "key_put: no generation": lambda world: world.scripts.key_put(
         PARTITION, ACCOUNT, key_id=KEY, generation=-1
