@@ -38,7 +38,7 @@ from rabbitgw.billing import accounts, keys, price_book, wallets
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.key_push import push_key
 from rabbitgw.billing.price_terms import fields_of, price_from_fields
-from rabbitgw.errors import Conflict, NotFound, StoreError
+from rabbitgw.errors import Conflict, NotFound
 
 ADMIN = Auth.ADMIN
 
@@ -200,11 +200,7 @@ class AdminRoutes:
             currency=booked.currency,
             amount_nanos=booked.amount_nanos,
         )
-        try:
-            await self._credits.apply(account.id, booked.currency, account.partition)
-        except StoreError as error:
-            # It is booked: the credits worker brings it to Redis when Redis is back.
-            telemetry.warn("credit_not_applied_yet", account_id=account.id, reason=error.message)
+        await self._credits.apply_if_reached(account.id, booked.currency, account.partition)
         return CreditView.of(booked)
 
     async def list_prices(self, asked: Asked[Nothing, PricesQuery]) -> PricesView:

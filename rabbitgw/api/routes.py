@@ -8,6 +8,7 @@ import rabbitgw
 from rabbitgw.api.admin import AdminRoutes
 from rabbitgw.api.bill_views import BillLine
 from rabbitgw.api.billing import BillingRoutes
+from rabbitgw.api.codes import CodeRoutes
 from rabbitgw.api.demo_page import DemoRoutes
 from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
@@ -50,6 +51,7 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *RateRoutes(deps).routes(),
         *ModelRuleRoutes(deps).routes(),
         *PackageRoutes(deps).routes(),
+        *CodeRoutes(deps).routes(),
         UsageRoute(deps).route(),
         RerateRoute(deps).route(),
         WhatifRoute(deps).route(),
