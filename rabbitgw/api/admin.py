@@ -31,9 +31,9 @@ from rabbitgw.api.views import (
     KeysPage,
     KeyView,
     RotatedKey,
-    WalletView,
     next_page,
 )
+from rabbitgw.api.wallets import account_wallets
 from rabbitgw.billing import accounts, keys, price_book, wallets
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.key_push import push_key
@@ -175,14 +175,7 @@ class AdminRoutes:
 
     async def list_wallets(self, asked: Asked[Nothing, WalletsQuery]) -> AccountWallets:
         account = await accounts.get_account(self._pg, asked.query.account_id)
-        found = await wallets.live_wallets(
-            self._pg,
-            self._deps.scripts,
-            self._deps.link,
-            account_id=account.id,
-            partition=account.partition,
-        )
-        return AccountWallets(account_id=account.id, wallets=[WalletView.of(wallet) for wallet in found])
+        return await account_wallets(self._deps, account.id, account.partition)
 
     async def credit_wallet(self, asked: Asked[CreditForm, Nothing]) -> CreditView:
         form = asked.form
