@@ -172,7 +172,8 @@ class HeadTooLarge(CallerError):
 
 
 class RateLimited(CallerError):
-    """A rate of the caller is used up. `what`: rpm, tpm or parallel; `retry_after_s` None: this call can never pass.
+    """A rate of the caller is used up. `what`: rpm, tpm, parallel, or tries at codes; `retry_after_s` None: this call
+    can never pass.
     `standing`: where they stand with their rates, numbers as the reserve script has them."""
 
     http_status = 429

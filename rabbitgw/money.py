@@ -46,6 +46,11 @@ def units(amount_nanos: int) -> str:
     return f"{sign}{whole}.{fraction:09d}"
 
 
+def decimal_units(amount_nanos: int) -> Decimal:
+    """Nanos as decimal units, exactly."""
+    return Decimal(amount_nanos).scaleb(-9)
+
+
 def ceil_div(numerator: int, denominator: int) -> int:
     """Integer division rounded up; how the cost of a request is rounded, once."""
     return -(-numerator // denominator)

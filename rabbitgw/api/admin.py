@@ -31,14 +31,14 @@ from rabbitgw.api.views import (
     KeysPage,
     KeyView,
     RotatedKey,
-    WalletView,
     next_page,
 )
+from rabbitgw.api.wallets import account_wallets
 from rabbitgw.billing import accounts, keys, price_book, wallets
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.key_push import push_key
 from rabbitgw.billing.price_terms import fields_of, price_from_fields
-from rabbitgw.errors import Conflict, NotFound, StoreError
+from rabbitgw.errors import Conflict, NotFound
 
 ADMIN = Auth.ADMIN
 
@@ -175,14 +175,7 @@ class AdminRoutes:
 
     async def list_wallets(self, asked: Asked[Nothing, WalletsQuery]) -> AccountWallets:
         account = await accounts.get_account(self._pg, asked.query.account_id)
-        found = await wallets.live_wallets(
-            self._pg,
-            self._deps.scripts,
-            self._deps.link,
-            account_id=account.id,
-            partition=account.partition,
-        )
-        return AccountWallets(account_id=account.id, wallets=[WalletView.of(wallet) for wallet in found])
+        return await account_wallets(self._deps, account.id, account.partition)
 
     async def credit_wallet(self, asked: Asked[CreditForm, Nothing]) -> CreditView:
         form = asked.form
@@ -200,11 +193,7 @@ class AdminRoutes:
             currency=booked.currency,
             amount_nanos=booked.amount_nanos,
         )
-        try:
-            await self._credits.apply(account.id, booked.currency, account.partition)
-        except StoreError as error:
-            # It is booked: the credits worker brings it to Redis when Redis is back.
-            telemetry.warn("credit_not_applied_yet", account_id=account.id, reason=error.message)
+        await self._credits.apply_if_reached(account.id, booked.currency, account.partition)
         return CreditView.of(booked)
 
     async def list_prices(self, asked: Asked[Nothing, PricesQuery]) -> PricesView:

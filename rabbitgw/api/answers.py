@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Any, TypeVar
 
 import orjson
@@ -54,8 +55,9 @@ def answering(work: Work) -> Handler:
         except RabbitError as error:
             body, status = error_body(error), error.http_status
             _log_refusal(request, error, ours, request_id)
-            if status == 503:
-                headers["retry-after"] = str(RETRY_AFTER_S)
+            wait_s = RETRY_AFTER_S if status == 503 else error.retry_after_s
+            if wait_s is not None:
+                headers["retry-after"] = str(ceil(wait_s))
         except (web.HTTPException, ConnectionResetError):  # the latter: the client left amid a long answer
             raise
         except Exception as error:

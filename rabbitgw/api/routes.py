@@ -8,11 +8,13 @@ import rabbitgw
 from rabbitgw.api.admin import AdminRoutes
 from rabbitgw.api.bill_views import BillLine
 from rabbitgw.api.billing import BillingRoutes
+from rabbitgw.api.codes import CodeRoutes
 from rabbitgw.api.demo_page import DemoRoutes
 from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.health import HealthRoutes
 from rabbitgw.api.key_changes import KeyChangeRoutes
+from rabbitgw.api.ledger_list import LedgerRoute
 from rabbitgw.api.metrics import MetricsRoutes
 from rabbitgw.api.model_rules import ModelRuleRoutes
 from rabbitgw.api.openapi import PAGE_PATH, OpenApi
@@ -28,11 +30,11 @@ from rabbitgw.api.teams import TeamRoutes
 from rabbitgw.api.usage_list import UsageRoute
 from rabbitgw.api.usage_plans import UsagePlanRoutes
 from rabbitgw.api.users import UserRoutes
-from rabbitgw.api.views import About, OwnWallets, WalletView
+from rabbitgw.api.views import About
+from rabbitgw.api.wallets import WalletsRoute
 from rabbitgw.api.whatif import WhatifRoute
 from rabbitgw.api.windows import WindowRoutes
 from rabbitgw.billing.bill_lines import bill_line
-from rabbitgw.billing.wallets import live_wallets
 from rabbitgw.errors import NotFound
 
 __all__ = ["SideDeps", "side_routes", "side_table"]
@@ -51,7 +53,10 @@ def side_table(deps: SideDeps) -> list[AnyRoute]:
         *RateRoutes(deps).routes(),
         *ModelRuleRoutes(deps).routes(),
         *PackageRoutes(deps).routes(),
+        *CodeRoutes(deps).routes(),
+        WalletsRoute(deps).route(),
         UsageRoute(deps).route(),
+        LedgerRoute(deps).route(),
         RerateRoute(deps).route(),
         WhatifRoute(deps).route(),
         *ReportRoutes(deps).routes(),
@@ -73,21 +78,13 @@ def side_routes(deps: SideDeps) -> list[web.RouteDef]:
 
 
 class CallerRoutes:
-    """What a caller may see with a key of theirs: of their own account, nothing else."""
+    """What only a caller may see, with a key of theirs: of their own account, nothing else."""
 
     def __init__(self, deps: SideDeps) -> None:
         self._deps = deps
 
     def routes(self) -> list[AnyRoute]:
         return [
-            Route(
-                "GET",
-                "/v1/wallets",
-                self.own_wallets,
-                "The wallets of the key's account, as its next call meets them",
-                Auth.CALLER,
-                OwnWallets,
-            ),
             Route(
                 "GET",
                 "/v1/usage/{request_id}",
@@ -98,16 +95,6 @@ class CallerRoutes:
                 refusals=(NotFound,),
             ),
         ]
-
-    async def own_wallets(self, asked: Asked[Nothing, Nothing]) -> OwnWallets:
-        found = await live_wallets(
-            self._deps.pg,
-            self._deps.scripts,
-            self._deps.link,
-            account_id=asked.caller.account_id,
-            partition=asked.caller.partition,
-        )
-        return OwnWallets(wallets=[WalletView.of(wallet) for wallet in found])
 
     async def usage_line(self, asked: Asked[Nothing, Nothing]) -> BillLine:
         """The line's own id stands in `request_id`; the id of this very request is in the headers."""

@@ -129,10 +129,6 @@ class RotatedKey(KeySecret):
     previous_ends_at: Time = Field(description="from when on the secret before is no good")
 
 
-class OwnWallets(View):
-    wallets: list[WalletView]
-
-
 class AccountWallets(View):
     account_id: int
     wallets: list[WalletView]

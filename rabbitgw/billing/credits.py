@@ -11,10 +11,10 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from rabbitgw import statements
+from rabbitgw import statements, telemetry
 from rabbitgw.billing.epoch import read_names
 from rabbitgw.billing.loops import run_worker
-from rabbitgw.errors import InvariantBroken
+from rabbitgw.errors import InvariantBroken, StoreError
 from rabbitgw.scripts import Scripts
 from rabbitgw.stores import connection
 
@@ -71,6 +71,14 @@ class Credits:
         Raises:  RedisUnavailable, PostgresUnavailable: the loop will send them.
         """
         return await self._apply(await self._scripts_now(), account_id, currency, partition)
+
+    async def apply_if_reached(self, account_id: int, currency: str, partition: int) -> None:
+        """`apply`, right after a commit that must be answered for whether Redis was reached or not."""
+        try:
+            await self.apply(account_id, currency, partition)
+        except StoreError as error:
+            # It is booked: the loop brings it to Redis when Redis is back.
+            telemetry.warn("credit_not_applied_yet", account_id=account_id, reason=error.message)
 
     async def _scripts_now(self) -> Scripts:
         """The scripts of the present epoch: in one that is over, every account would look as if not loaded."""

@@ -48,6 +48,7 @@ def fees(provider: str) -> str:
 USAGE = "usage"
 CREDIT = "credit"
 GRANT = "grant"  # of a usage plan's billing cycle
+REDEEM = "redeem"  # of a code
 COMMITMENT = "commitment"  # what a billing cycle was short of its minimum
 CORRECTION = "correction"  # of what calls were charged by a wrong price
 PAYMENT = "payment"  # money that came in, with its bonus

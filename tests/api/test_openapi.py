@@ -218,7 +218,9 @@ class Asks:
             "credit_wallet": lambda: post("wallets/credit", self.credit()),
             "list_wallets": lambda: get("wallets", account_id=str(self.account_id)),
             **self.packages(),
-            "own_wallets": lambda: self.as_caller("/v1/wallets"),
+            **self.codes(),
+            "show_wallets": lambda: self.as_caller("/v1/wallets"),
+            "list_ledger": lambda: self.as_caller("/v1/ledger"),
             "list_usage": lambda: self.as_caller("/v1/usage"),
             "rerate": self.rerate,
             "revoke_key": lambda: post(f"keys/{self.key_id}/revoke"),
@@ -239,6 +241,14 @@ class Asks:
             "create_package": lambda: post(path, {"credits": 10, "price_minor": 90}),
             "change_package": lambda: post(f"{path}/6", {"price_minor": 80}),
             "retire_package": lambda: post(f"{path}/6/retire"),
+        }
+
+    def codes(self) -> dict[str, Callable[[], Awaitable[Any]]]:
+        return {
+            "create_codes": self.create_codes,
+            "list_codes": lambda: self.operator.get("credit-codes"),
+            "redeem_code": lambda: self.as_caller("/billing/redeem", code=self.code),
+            "retire_code": lambda: self.operator.post("credit-codes/1/retire"),
         }
 
     def plans(self) -> dict[str, Callable[[], Awaitable[Any]]]:
@@ -314,14 +324,22 @@ class Asks:
         span = {"from": "2025-01-01T00:00:00Z", "to": "2025-01-02T00:00:00Z"}
         await self.operator.post("rerate", {"price_version": version, "price": right, **span})
 
-    async def as_caller(self, path: str) -> None:
-        await self._get(path, self.secret)
+    async def create_codes(self) -> None:
+        made = await self.operator.post(
+            "credit-codes", {"kind": "credit", "currency": "USD", "amount_nanos": 5}
+        )
+        self.code = made["codes"][0]["code"]
+
+    async def as_caller(self, path: str, **body: Any) -> None:
+        await self._ask(path, self.secret, body)
 
     async def as_operator(self, path: str) -> None:
-        await self._get(path, ADMIN_KEY)
+        await self._ask(path, ADMIN_KEY)
 
-    async def _get(self, path: str, key: str) -> None:
-        async with self.operator.client.get(path, headers={"x-api-key": key}) as answer:
+    async def _ask(self, path: str, key: str, body: dict[str, Any] | None = None) -> None:
+        method = "POST" if body else "GET"
+        how = {"headers": {"x-api-key": key}, **({"json": body} if body else {})}
+        async with self.operator.client.request(method, path, **how) as answer:
             assert answer.status == 200, await answer.text()
 
 

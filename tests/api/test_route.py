@@ -22,9 +22,9 @@ async def test_a_query_that_a_route_does_not_know_is_refused_by_name(
     operator: Operator, client: TestClient[Any, Any]
 ) -> None:
     _, key_id, secret = await operator.account_with_key()
-    async with client.get("/v1/wallets?account_id=7", headers={"x-api-key": secret}) as answer:
+    async with client.get("/v1/wallets?team_id=7", headers={"x-api-key": secret}) as answer:
         assert answer.status == 400
-        assert (await answer.json())["error"]["field"] == "account_id"
+        assert (await answer.json())["error"]["field"] == "team_id"
     refused = await operator.post(f"keys/{key_id}/revoke?force=1", status=400)
     assert refused["error"]["field"] == "force"
     assert (await operator.get("keys"))["keys"][0]["revoked_at"] is None
