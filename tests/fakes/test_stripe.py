@@ -14,6 +14,7 @@ import pytest
 import stripe as sdk
 
 from tests.fakes.stripe import API_VERSION, FakeStripe
+from tests.fakes.stripe.control import CALLS, LOOKS
 from tests.fakes.stripe.tables import EVENT_TYPES
 
 Params = dict[str, Any]
@@ -142,6 +143,11 @@ def test_parameters_are_those_of_the_pinned_library() -> None:
     }
     for theirs, table in pairs.items():
         assert set(theirs.__annotations__) - options == set(table.fields) - options, theirs.__name__
+
+
+def test_what_a_test_can_call_here_it_can_call_in_another_process() -> None:
+    public = {name for name in dir(FakeStripe) if not name.startswith("_")}
+    assert public - {"close"} == (CALLS | LOOKS) - {"url"}
 
 
 # -- what is refused

@@ -151,6 +151,7 @@ async def test_the_browser_confirms_with_the_publishable_key_and_the_client_secr
 
 async def test_canceled_is_the_end_and_paid_cannot_be_canceled(stripe: FakeStripe, client: Any) -> None:
     intent = await client.payment_intents.create_async(USD_10)
+    assert intent.automatic_payment_methods.to_dict() == {"enabled": True, "allow_redirects": "always"}
     canceled = await client.payment_intents.cancel_async(intent.id, {"cancellation_reason": "abandoned"})
     assert (canceled.status, canceled.cancellation_reason) == ("canceled", "abandoned")
     with pytest.raises(StripeRefusal, match="status of canceled"):
@@ -180,7 +181,7 @@ async def test_fees_are_taken_in_the_currency_of_settlement(stripe: FakeStripe, 
 
     assert await movement(await bought(stripe, client)) == (1000, 59, 941, "usd")
     assert await movement(await bought(stripe, client, amount=1050)) == (1050, 60, 990, "usd")  # 30.45 → 30
-    assert await movement(await bought(stripe, client, amount=50)) == (50, 31, 19, "usd")  # 1.45 → 1
+    assert await movement(await bought(stripe, client, amount=500)) == (500, 45, 455, "usd")  # 14.5 → 15
     await stripe.settle_in("usd", {"cny": "0.1401", "jpy": "0.0067"})
     assert await movement(await bought(stripe, client, currency="cny")) == (140, 34, 106, "usd")
     assert await movement(await bought(stripe, client, currency="jpy")) == (670, 49, 621, "usd")
@@ -206,12 +207,13 @@ async def test_refunds_are_capped_and_counted_until_they_fail(stripe: FakeStripe
 
     await stripe.next_refunds("pending")
     first = await client.refunds.create_async({"payment_intent": intent, "amount": 300})
-    assert (first.status, await refunded()) == ("pending", (300, False))
+    assert (first.status, first.pending_reason, await refunded()) == ("pending", "processing", (300, False))
     with pytest.raises(sdk.InvalidRequestError) as refused:
         await client.refunds.create_async({"charge": charge, "amount": 701}, {"idempotency_key": "r"})
     assert refused.value.code == "amount_too_large"
     rest = await client.refunds.create_async({"charge": charge})
     assert (rest.amount, rest.status, await refunded()) == (700, "succeeded", (1000, True))
+    assert "pending_reason" not in rest
     with pytest.raises(StripeRefusal, match="charge_already_refunded"):
         await stripe.dashboard_refund(intent)
     since = len(await stripe.events())
@@ -263,6 +265,10 @@ async def test_a_dispute_goes_step_by_step_and_blocks_refunds(stripe: FakeStripe
         "funds_reinstated",
     ]
     assert (await client.refunds.create_async({"payment_intent": intent})).amount == 600
+    lost = await stripe.dispute(other := await bought(stripe, client), 1100)  # more than was paid
+    assert (await stripe.close_dispute(lost["id"], "lost"))["is_charge_refundable"] is False
+    with pytest.raises(StripeRefusal, match="charge_disputed"):
+        await stripe.dashboard_refund(other)
 
 
 # -- Checkout
@@ -415,8 +421,14 @@ async def test_automatic_deliveries_are_retried_and_a_dead_endpoint_keeps_them(
     assert [delivery.status for delivery in await stripe.deliver()] == [200] * 3
 
 
-async def test_lies_and_strangers(stripe: FakeStripe, client: Any) -> None:
-    intent = await bought(stripe, client)
+async def test_lies_strangers_and_who_was_deleted(stripe: FakeStripe, client: Any) -> None:
+    customer = await client.customers.create_async({})
+    intent = await bought(stripe, client, customer=customer.id)
+    await stripe.delete_customer(customer.id)
+    assert (await client.customers.retrieve_async(customer.id)).deleted
+    with pytest.raises(sdk.InvalidRequestError) as refused:
+        await client.payment_intents.create_async({**USD_10, "customer": customer.id})
+    assert (refused.value.code, refused.value.http_status) == ("resource_missing", 400)
     await stripe.tamper(intent, amount_received=1, currency="eur")
     seen = await client.payment_intents.retrieve_async(intent)
     assert (seen.amount_received, seen.currency) == (1, "eur")

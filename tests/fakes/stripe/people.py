@@ -123,6 +123,15 @@ class People:
         intent = payments.create(self.account, params)
         return await self.pay(intent["id"])
 
+    async def delete_customer(self, cus_id: str) -> Obj:
+        """Later requests that name the customer meet resource_missing; what was paid stays."""
+        found = self.account.get("customer", cus_id)
+        self.account.emit("customer.deleted", found)
+        kept = {"id": cus_id, "object": "customer", "deleted": True}
+        found.clear()
+        found.update(kept)
+        return answered(found)
+
     # -- the bank
 
     async def fail_refund(self, re_id: str, reason: str = "expired_or_canceled_card") -> Obj:
