@@ -84,12 +84,15 @@ class Account:
         return made
 
     def all(self, kind: str) -> list[Obj]:
-        """Every object of a kind, oldest first."""
-        return [found for found in self.objects.values() if found["object"] == kind]
+        """Every object of a kind that was not deleted, oldest first."""
+        return [
+            found for found in self.objects.values() if found["object"] == kind and "deleted" not in found
+        ]
 
     def get(self, kind: str, id: str, *, param: str = "id", in_path: bool = True) -> Obj:
         found = self.objects.get(id)
-        if found is None or found["object"] != kind:
+        gone = found is not None and found.get("deleted", False) and not in_path
+        if found is None or found["object"] != kind or gone:
             raise no_such(kind, id, param=param, in_path=in_path)
         return found
 

@@ -108,10 +108,16 @@ def intent_of(account: Account, made: Obj) -> Obj:
     return intent
 
 
-def complete(account: Account, made: Obj, *, paid: bool, card: str, method: str) -> Obj:
+def complete(
+    account: Account, made: Obj, *, paid: bool, card: str, method: str, presentment: tuple[int, str] | None
+) -> Obj:
     """The customer pays on Stripe's page; a declined card leaves the session open."""
     require_open(made)
     intent = intent_of(account, made)
+    if presentment is not None:
+        amount, currency = presentment
+        shown = {"presentment_amount": amount, "presentment_currency": currency}
+        made["presentment_details"] = intent["presentment_details"] = shown
     if method == "alipay":
         payments.attempt(account, intent, "alipay", None)
         (payments.succeed if paid else payments.start_processing)(account, intent)

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from tests.fakes.stripe.fake import FakeStripe
 
 CALLS = frozenset(
-    words("""add_endpoint advance all authenticate cancel_by_dashboard clear_faults close_dispute complete_session
-    dashboard_refund deliver dispute drop events expire_session fail_refund fault find finish_processing
-    finish_redirect finish_session idle late_balance next_refunds open_gate pause_search_index pay pay_elsewhere
-    redeliver reinstate_funds remove_endpoints settle settle_in signed succeed_refund tamper undelivered
-    update_dispute withdraw_funds""")
+    words(
+        """add_endpoint advance all authenticate cancel_by_dashboard change_endpoints clear_faults close_dispute
+    complete_session dashboard_refund delete_customer deliver dispute drop events expire_session
+    fail_refund fault find finish_processing finish_redirect finish_session idle late_balance
+    next_refunds open_gate pause_search_index pay pay_elsewhere redeliver reinstate_funds
+    remove_endpoints reset settle settle_in signed succeed_refund tamper undelivered update_dispute
+    withdraw_funds"""
+    )
 )
 LOOKS = frozenset({"requests", "deliveries", "pending_webhooks", "url"})
 

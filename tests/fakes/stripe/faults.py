@@ -10,7 +10,7 @@ import asyncio
 import re
 from dataclasses import dataclass, field
 
-KINDS = ("status", "cut", "hold", "garbage")
+KINDS = ("status", "cut", "hold", "garbage", "bytes")
 
 
 @dataclass

@@ -168,7 +168,7 @@ CHARGE_LIST = Shape(
     {**PAGE, **CREATED, "customer": Text(), "payment_intent": Text(), "transfer_group": Unserved()}
 )
 
-_PRODUCT = Shape(
+PRODUCT = Shape(
     {
         "name": Text(250),
         "description": Text(),
@@ -178,25 +178,25 @@ _PRODUCT = Shape(
     },
     ("name",),
 )
-_PRICE = Shape(
+PRICE = Shape(
     {
         "currency": Text(3),
-        "product_data": _PRODUCT,
+        "product_data": PRODUCT,
         "unit_amount": Whole(),
         **_unserved("product recurring tax_behavior unit_amount_decimal"),
     },
     ("currency", "product_data", "unit_amount"),
 )
-_LINE = Shape(
+LINE = Shape(
     {
-        "price_data": _PRICE,
+        "price_data": PRICE,
         "quantity": Whole(1, 999_999),
         "metadata": Metadata(),
         **_unserved("adjustable_quantity price tax_rates"),
     },
     ("price_data", "quantity"),
 )
-_SESSION_PAYMENT = Shape(
+SESSION_PAYMENT = Shape(
     {
         "description": Text(1000),
         "metadata": Metadata(),
@@ -221,7 +221,7 @@ SESSION_CREATE = Shape(
         ),
         **EXPAND,
         "mode": Choice(("payment",)),
-        "line_items": Many(_LINE),
+        "line_items": Many(LINE),
         "success_url": Url(),
         "cancel_url": Url(),
         "return_url": Url(),
@@ -232,7 +232,7 @@ SESSION_CREATE = Shape(
         "customer_creation": Choice(("always", "if_required")),
         "client_reference_id": Text(200),
         "metadata": Metadata(),
-        "payment_intent_data": _SESSION_PAYMENT,
+        "payment_intent_data": SESSION_PAYMENT,
         "expires_at": Whole(),
         "allowed_payment_method_types": TYPE_NAMES,
         "excluded_payment_method_types": TYPE_NAMES,

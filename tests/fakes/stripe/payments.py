@@ -236,6 +236,8 @@ def _charge(account: Account, intent: Obj) -> Obj:
     details = objects.card_details(number, intent["amount"]) if number else objects.alipay_details()
     id = account.new_id("charge" if number else "payment")
     made = account.add(objects.charge(id, intent, details))
+    if "presentment_details" in intent:
+        made["presentment_details"] = intent["presentment_details"]
     intent["latest_charge"] = made["id"]
     return made
 

@@ -81,11 +81,19 @@ class People:
         return answered(intent)
 
     async def complete_session(
-        self, cs_id: str, paid: bool = True, card: str = CARD, method: str = "card"
+        self,
+        cs_id: str,
+        paid: bool = True,
+        card: str = CARD,
+        method: str = "card",
+        presentment: tuple[int, str] | None = None,
     ) -> Obj:
-        """The customer pays on Stripe's page. paid=False: complete but unpaid, until `finish_session`."""
+        """The customer pays on Stripe's page. paid=False: complete but unpaid, until `finish_session`.
+
+        `presentment`, amount and currency, is what adaptive pricing showed; the session's own stay as they are.
+        """
         made = self.account.get("checkout.session", cs_id)
-        checkout.complete(self.account, made, paid=paid, card=card, method=method)
+        checkout.complete(self.account, made, paid=paid, card=card, method=method, presentment=presentment)
         if made["payment_status"] == "paid" and method == "card":
             self._bank_reacts(self._intent(made["payment_intent"]), card)
         return answered(made)
@@ -114,6 +122,15 @@ class People:
         params = {"amount": amount, "currency": currency, "metadata": metadata or {}}
         intent = payments.create(self.account, params)
         return await self.pay(intent["id"])
+
+    async def delete_customer(self, cus_id: str) -> Obj:
+        """Later requests that name the customer meet resource_missing; what was paid stays."""
+        found = self.account.get("customer", cus_id)
+        self.account.emit("customer.deleted", found)
+        kept = {"id": cus_id, "object": "customer", "deleted": True}
+        found.clear()
+        found.update(kept)
+        return answered(found)
 
     # -- the bank
 

@@ -27,7 +27,7 @@ OPEN_TO_BROWSERS = {
     "Access-Control-Allow-Methods": "GET,POST",
     "Access-Control-Allow-Headers": "*",
 }
-GARBAGE = b'{"id": "pi_\xff\xfe <html>'
+GARBAGE = {"garbage": b"<html><body>Bad gateway</body></html>", "bytes": b'{"id": "pi_\xff\xfe"}'}
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Server:
             except StripeRefusal as refusal:
                 answer = _refused(refusal)
             if fault is not None and (fault.when, fault.kind) == ("after", "status"):
-                answer = _failed(fault)
+                answer = _spoiled(fault)
         if key is not None and answer.kept:
             self._keys.keep(key, answer.status, answer.body)
         return answer
@@ -189,7 +189,9 @@ def _refused(refusal: StripeRefusal) -> Answered:
     return Answered(refusal.status, _printed({"error": refusal.error}), refusal.kept)
 
 
-def _failed(fault: Fault) -> Answered:
+def _spoiled(fault: Fault) -> Answered:
+    if fault.kind in GARBAGE:
+        return Answered(200, GARBAGE[fault.kind], False)
     if fault.status == 429:
         error = {"type": "invalid_request_error", "code": "rate_limit", "message": "Too many requests."}
     else:
@@ -205,7 +207,7 @@ async def _before(fault: Fault | None) -> Answered | None:
         return None
     if fault.kind == "cut":
         raise Cut
-    return Answered(200, GARBAGE, False) if fault.kind == "garbage" else _failed(fault)
+    return _spoiled(fault)
 
 
 async def _after(fault: Fault | None, answer: Answered) -> Answered:
@@ -215,8 +217,6 @@ async def _after(fault: Fault | None, answer: Answered) -> Answered:
         await fault.gate.wait()
     elif fault.kind == "cut":
         raise Cut
-    elif fault.kind == "garbage":
-        return Answered(200, GARBAGE, False)
-    elif fault.kind == "status":
-        return _failed(fault)
+    else:
+        return _spoiled(fault)
     return answer

@@ -28,7 +28,7 @@ AUTO_PAUSE_MAX_S = 1.0
 ORDERS = ("created", "reversed", "shuffled")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Endpoint:
     url: str
     secrets: tuple[str, ...]
@@ -57,7 +57,7 @@ class Delivery:
         return self.status is not None and 200 <= self.status < 300
 
 
-@dataclass
+@dataclass(eq=False)
 class Pending:
     event: Obj
     endpoint: Endpoint
