@@ -38,6 +38,7 @@ TEMPLATE = "rabbit_template"
 # Where files are memory. A copy of the template takes a third of the time there, and there are nine hundred.
 MEMORY = Path("/dev/shm")
 MEMORY_FREE_BYTES_LEAST = 4 * 2**30  # containers often have 64 MB, which a cluster would fill
+CHROMIUM = Path("/usr/bin/chromium")  # Debian's
 
 # Hypothesis measures time in two places; a loaded machine must not fail a test.
 hypothesis.settings.register_profile(
@@ -53,7 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    return [] if os.geteuid() == 0 else ["not run here, needs root: tests/dev/test_pghome_as_root.py"]
+    unmet = {
+        "needs root: tests/dev/test_pghome_as_root.py": os.geteuid() != 0,
+        f"needs {CHROMIUM}: tests/browser": not CHROMIUM.exists(),
+    }
+    return [f"not run here, {what}" for what, missing in unmet.items() if missing]
 
 
 @pytest.hookimpl(trylast=True)

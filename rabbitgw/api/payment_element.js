@@ -212,13 +212,9 @@ function step(name) {
 async function busy(work) {
   const fields = document.querySelectorAll("fieldset");
   fields.forEach((one) => (one.disabled = true));
-  try {
-    await work();
-  } catch (failure) {
-    complain(failure);
-  } finally {
-    fields.forEach((one) => (one.disabled = false));
-  }
+  const failure = await work().catch((one) => one);
+  fields.forEach((one) => (one.disabled = false)); // first: what is disabled takes no focus
+  if (failure) complain(failure);
 }
 
 // -- the steps --
