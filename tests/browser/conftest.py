@@ -15,10 +15,16 @@ import redis
 from playwright.async_api import Browser, async_playwright
 from pydantic import SecretStr
 
+from rabbitgw.billing import users
 from rabbitgw.dev.redis import RedisServer
-from tests.browser.visit import KEY, Visit
+from tests.books import assert_books_balance
+from tests.browser.visit import KEY, PUBLISHABLE_KEY, Visit
 from tests.conftest import CHROMIUM, PostgresForTests
+from tests.fakes.stripe import FakeStripe, open_fake_stripe
 from tests.flows.house import House, house_settings, open_house
+
+STRIPE_KEY = "sk_test_of_the_house"
+WEBHOOK_SECRET = "whsec_of_the_house"
 
 collect_ignore_glob = [] if CHROMIUM.exists() else ["test_*.py"]
 
@@ -32,14 +38,39 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def house(postgres_server: PostgresForTests, redis_server: RedisServer) -> AsyncIterator[House]:
+async def stripe() -> AsyncIterator[FakeStripe]:
+    """What the gateway asks; the page does not know it."""
+    async with open_fake_stripe(STRIPE_KEY, PUBLISHABLE_KEY) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def house(
+    postgres_server: PostgresForTests, redis_server: RedisServer, stripe: FakeStripe
+) -> AsyncIterator[House]:
+    """A gateway with Stripe and user 1."""
     dsn = postgres_server.new_database()
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     folder = Path(tempfile.mkdtemp(prefix="rabbitgw-browser-"))
-    settings = house_settings(dsn, redis_server.url, "http://127.0.0.1:9", folder, dev_api_key=SecretStr(KEY))
+    settings = house_settings(
+        dsn,
+        redis_server.url,
+        "http://127.0.0.1:9",
+        folder,
+        dev_api_key=SecretStr(KEY),
+        stripe_secret_key=SecretStr(STRIPE_KEY),
+        stripe_publishable_key=PUBLISHABLE_KEY,
+        stripe_webhook_secret=SecretStr(WEBHOOK_SECRET),
+        stripe_api_base=stripe.url,
+    )
     async with open_house(settings) as opened:
+        await users.create_user(opened.stores.pg, opened.account.id, "Ann")
+        webhooks = f"{opened.base_url}/v1/webhooks/stripe"
+        await stripe.add_endpoint(webhooks, secrets=[WEBHOOK_SECRET], auto=True)
         yield opened
+        await stripe.idle()
+        await assert_books_balance(opened)
     postgres_server.drop(dsn)
     shutil.rmtree(folder)
 
