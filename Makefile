@@ -8,16 +8,19 @@ BIN := $(VENV)/bin
 LITELLM := litellm[proxy]==1.106.2
 LITELLM_VENV := $(or $(RABBITGW_LITELLM_VENV),.cache/litellm-venv)
 LITELLM_STAMP := $(LITELLM_VENV)/.installed-1.106.2
+LOCALSTRIPE := localstripe==1.15.10
+LOCALSTRIPE_VENV := $(or $(RABBITGW_LOCALSTRIPE_VENV),.cache/localstripe-venv)
+LOCALSTRIPE_STAMP := $(LOCALSTRIPE_VENV)/.installed-1.15.10
 SDKS := $(or $(RABBITGW_SDKS),.cache/sdks)
 SDK_STAMPS := $(SDKS)/openai-1.109.1/.installed $(SDKS)/anthropic-0.125.0/.installed
 PIP := -m pip --disable-pip-version-check install -qq
 
-.PHONY: run test bench bench-reports soak lint schema litellm-venv sdks clean
+.PHONY: run test bench bench-reports soak lint schema litellm-venv localstripe-venv sdks clean
 
 run: $(VENV)/.run
 	@exec $(BIN)/rabbitgw dev
 
-test: $(VENV)/.test $(LITELLM_STAMP) $(SDK_STAMPS)
+test: $(VENV)/.test $(LITELLM_STAMP) $(LOCALSTRIPE_STAMP) $(SDK_STAMPS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
@@ -46,6 +49,8 @@ schema: $(VENV)/.test
 	$(BIN)/python -m tests.schema
 
 litellm-venv: $(LITELLM_STAMP)
+
+localstripe-venv: $(LOCALSTRIPE_STAMP)
 
 sdks: $(SDK_STAMPS)
 
@@ -77,6 +82,13 @@ $(LITELLM_STAMP):
 	@echo "installing LiteLLM into $(LITELLM_VENV) (a minute or two)"
 	@$(PYTHON) -m venv $(LITELLM_VENV)
 	@$(LITELLM_VENV)/bin/python $(PIP) '$(LITELLM)'
+	@touch $@
+
+# A Stripe that somebody else wrote, as a witness for the tests: under the GPL, so never in .venv.
+$(LOCALSTRIPE_STAMP):
+	@echo "installing localstripe into $(LOCALSTRIPE_VENV)"
+	@$(PYTHON) -m venv $(LOCALSTRIPE_VENV)
+	@$(LOCALSTRIPE_VENV)/bin/python $(PIP) '$(LOCALSTRIPE)'
 	@touch $@
 
 # Old majors of the official SDKs for the tests, each in a folder of its own: the newest are in .venv.

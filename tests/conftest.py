@@ -27,6 +27,7 @@ from rabbitgw.dev.ports import free_port
 from rabbitgw.dev.postgres import PostgresServer, start_postgres
 from rabbitgw.dev.redis import RedisServer, start_redis
 from tests.fakes.litellm_proxy import LiteLLMProxy
+from tests.fakes.localstripe_process import LocalStripe, open_localstripe
 from tests.fakes.openai_upstream import FakeUpstream
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ TEMPLATE = "rabbit_template"
 # Where files are memory. A copy of the template takes a third of the time there, and there are nine hundred.
 MEMORY = Path("/dev/shm")
 MEMORY_FREE_BYTES_LEAST = 4 * 2**30  # containers often have 64 MB, which a cluster would fill
+CHROMIUM = Path("/usr/bin/chromium")  # Debian's
 
 # Hypothesis measures time in two places; a loaded machine must not fail a test.
 hypothesis.settings.register_profile(
@@ -53,7 +55,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    return [] if os.geteuid() == 0 else ["not run here, needs root: tests/dev/test_pghome_as_root.py"]
+    unmet = {
+        "needs root: tests/dev/test_pghome_as_root.py": os.geteuid() != 0,
+        f"needs {CHROMIUM}: tests/browser": not CHROMIUM.exists(),
+    }
+    return [f"not run here, {what}" for what, missing in unmet.items() if missing]
 
 
 @pytest.hookimpl(trylast=True)
@@ -242,12 +248,27 @@ def litellm_proxy(upstream_server: FakeUpstream, servers_folder: Path) -> Iterat
         proxy.stop()
 
 
+@pytest.fixture(scope="session")
+def localstripe(servers_folder: Path) -> Iterator[LocalStripe]:
+    """An independent Stripe. Its objects have random ids, so tests need not clear it."""
+    folder = servers_folder / "localstripe"
+    folder.mkdir()
+    with open_localstripe(folder) as opened:
+        yield opened
+
+
+# Where tests find what they need; everything else that is set is a developer's own.
+FOR_TESTS = frozenset(
+    {"RABBITGW_LITELLM_VENV", "RABBITGW_LOCALSTRIPE_VENV", "RABBITGW_SDKS", "RABBITGW_STRIPE_FIXTURES"}
+)
+
+
 @pytest.fixture(autouse=True)
 def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own RABBITGW_*, DATABASE_URL… must not decide what a test sees."""
     for name in list(os.environ):
         ours = name.startswith(("RABBITGW_", "LITELLM_", "STRIPE_", "LAGO_"))
-        if ours and name not in ("RABBITGW_LITELLM_VENV", "RABBITGW_SDKS"):
+        if ours and name not in FOR_TESTS:
             monkeypatch.delenv(name)
     for name in ("DATABASE_URL", "REDIS_URL", "POSTGRES_PASSWORD", "DEV_API_KEY", "LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)

@@ -40,7 +40,7 @@ OF_THIS_CALL = frozenset(
     {"request_id", "id", "user_id", "price_version", "admitted_at", "first_byte_at", "finished_at"}
 )
 # Variables that are no settings of the program: the Makefile's.
-OTHER_VARIABLES = frozenset({"RABBITGW_LITELLM_VENV"})
+OTHER_VARIABLES = frozenset({"RABBITGW_LITELLM_VENV", "RABBITGW_LOCALSTRIPE_VENV"})
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")

@@ -116,21 +116,29 @@ async function ask(method, path, body) {
 }
 
 async function publishableKey() {
-  const pk = given.get("pk") || (await ask("GET", "/v1/config/stripe")).publishable_key;
-  if (!pk) throw new Failure(NO_PUBLISHABLE_KEY);
+  const pk = given.get("pk") || (await configured());
   if (!/^pk_(test|live)_/.test(pk)) throw new Failure(WRONG_PUBLISHABLE_KEY);
   return pk;
 }
 
+async function configured() {
+  try {
+    return (await ask("GET", "/v1/config/stripe")).publishable_key;
+  } catch (failure) {
+    if (failure.code !== "payments_off") throw failure;
+    throw new Failure(NO_PUBLISHABLE_KEY, failure);
+  }
+}
+
 async function newOrder() {
-  const user = at("user").value.trim();
-  if (!/^\d*$/.test(user)) throw new Failure("User id: a whole number, or nothing.", { field: "user" });
-  const whose = user && { user_id: Number(user) };
   if (chosen() === "package") {
-    const wanted = { ...whose, credit_amount: Number(at("package").value) };
+    const wanted = { credit_amount: Number(at("package").value) };
     const { order_id: id, client_secret: secret } = await ask("POST", "/billing/create-payment-intent", wanted);
     return { id, secret, what: `for ${wanted.credit_amount} credits` };
   }
+  const user = at("user").value.trim();
+  if (!/^\d*$/.test(user)) throw new Failure("User id: a whole number, or nothing.", { field: "user" });
+  const whose = user && { user_id: Number(user) };
   const amount = { amount_cents: minorUnits(), currency: currency() };
   const { order_id: id, type, payload } = await ask("POST", "/v1/payments/checkout", { ...whose, ...amount });
   if (type !== "client_secret") throw new Failure(`The gateway offers a ${type}, which this page cannot show.`);
@@ -212,13 +220,9 @@ function step(name) {
 async function busy(work) {
   const fields = document.querySelectorAll("fieldset");
   fields.forEach((one) => (one.disabled = true));
-  try {
-    await work();
-  } catch (failure) {
-    complain(failure);
-  } finally {
-    fields.forEach((one) => (one.disabled = false));
-  }
+  const failure = await work().catch((one) => one);
+  fields.forEach((one) => (one.disabled = false)); // first: what is disabled takes no focus
+  if (failure) complain(failure);
 }
 
 // -- the steps --
@@ -293,16 +297,16 @@ function again() {
 }
 
 async function offerPackages() {
-  const { packages } = await ask("GET", "/billing/credit-packages");
+  const { packages } = await ask("GET", "/billing/credit-packages?currency=USD");
   for (const { credits, price, discount_percent: discount } of packages) {
     const less = Number(discount) ? `, ${Number(discount)} % off` : "";
-    at("package").append(new Option(`${credits} credits for ${price}${less}`, credits));
+    at("package").append(new Option(`${credits} credits for ${price} USD${less}`, credits));
   }
   document.querySelector("input[value=package]").disabled = !packages.length;
 }
 
 function choose() {
-  at("by_amount").hidden = chosen() !== "amount";
+  at("by_amount").hidden = at("by_user").hidden = chosen() !== "amount";
   at("by_package").hidden = chosen() !== "package";
 }
 

@@ -24,6 +24,7 @@ from rabbitgw.dev.redis import RedisServer, start_redis
 from rabbitgw.findings import Finding, State
 from rabbitgw.redis_link import RedisLink
 from rabbitgw.stores import Pool
+from tests.conftest import FOR_TESTS
 from tests.fakes.openai_upstream import FakeUpstream, Refuse
 from tests.flows.house import house_settings
 
@@ -66,8 +67,8 @@ class Deployment:
 @pytest.fixture(autouse=True)
 def no_variables_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tests find their old SDKs and LiteLLM is no setting of the program: a doctor would name it."""
-    monkeypatch.delenv("RABBITGW_LITELLM_VENV", raising=False)
-    monkeypatch.delenv("RABBITGW_SDKS", raising=False)
+    for name in FOR_TESTS:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
