@@ -96,6 +96,7 @@ class BillingRoutes:
             return_url=form.return_url,
             cancel_url=form.cancel_url,
             receipt_email=form.receipt_email,
+            code=form.code,
             bonus_nanos=package.bonus_nanos,
             package_credits=package.credits,
         )

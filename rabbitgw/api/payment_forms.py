@@ -13,6 +13,7 @@ from rabbitgw.api.forms import PRINTABLE, Currency, Email, Form, Id, told, told_
 from rabbitgw.api.views import Number, Time, View
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT
 from rabbitgw.billing.wallets import KEY_CHARS_MAX
+from rabbitgw.payments.code_text import TEXT_CHARS_MAX
 from rabbitgw.payments.orders import (
     AMOUNT_MINOR_MAX,
     METHOD_PATTERN,
@@ -50,6 +51,9 @@ class Way(Form):
     )
     cancel_url: Url | None = None
     receipt_email: Email | None = Field(default=None, description="whom the provider sends a receipt")
+    code: Annotated[StrictStr, Field(min_length=1, max_length=TEXT_CHARS_MAX)] | None = Field(
+        default=None, description="a code that adds a bonus to the purchase"
+    )
 
 
 class CheckoutForm(Way):

@@ -84,6 +84,7 @@ class PaymentRoutes:
             return_url=form.return_url,
             cancel_url=form.cancel_url,
             receipt_email=form.receipt_email,
+            code=form.code,
         )
         made = await self._payments.orders.checkout(account, new, form.order_id)
         about = {"order_id": made.order_id, "amount_cents": made.amount_minor, "currency": made.currency}

@@ -26,6 +26,7 @@ from rabbitgw.stores import Pool, PoolConnection, connection, transaction
 
 TRIES_PER_HOUR: Final = 20
 HOUR: Final = timedelta(hours=1)
+RESERVED_FOR: Final = timedelta(days=1)  # an order that is not paid by then is paid without its code
 
 CREDIT: Final = "credit"
 BONUS: Final = "bonus"
@@ -126,6 +127,12 @@ async def use_for_order(db: PoolConnection, order_id: str, ledger_transaction_id
 async def release_for_order(db: PoolConnection, order_id: str) -> None:
     """The order will not be paid: its code is free again. Again, without a code, or when it is used: nothing."""
     await db.execute(statements.codes.release, order_id)
+
+
+async def release_old(pg: Pool) -> None:
+    """Free the codes of orders that nobody has paid for a day. Raises: PostgresUnavailable."""
+    async with connection(pg) as db:
+        await db.execute(statements.codes.release_old, RESERVED_FOR)
 
 
 async def _locked(db: PoolConnection, code_id: int, account_id: int) -> Any:

@@ -22,6 +22,7 @@ from rabbitgw.errors import (
     SignatureInvalid,
     StoreError,
 )
+from rabbitgw.payments.codes import release_old
 from rabbitgw.payments.sync import OTHER_MODE
 from rabbitgw.stores import connection
 
@@ -160,6 +161,7 @@ class Backfill:
 
     async def run_once(self) -> int:
         """Ask every provider whose day is over. Returns: how many events were new. Raises: StoreError."""
+        await release_old(self._pg)
         found = 0
         for provider in self._providers:
             async with connection(self._pg) as db:

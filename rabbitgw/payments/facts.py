@@ -14,6 +14,7 @@ from rabbitgw import statements, telemetry
 from rabbitgw.clock import new_id
 from rabbitgw.payments import booking
 from rabbitgw.payments.booking import RefundMove
+from rabbitgw.payments.codes import release_for_order, use_for_order
 from rabbitgw.payments.contract import CHECKOUT_SESSION, PaymentState, PaymentStatus, RefundFact, RefundState
 from rabbitgw.payments.currencies import nanos_of_minor
 from rabbitgw.payments.dispute_facts import apply_disputes
@@ -61,6 +62,8 @@ async def apply_facts(
     status = await status_of(db, order, payments, order["status"] if stray else facts.state.value)
     if review is not None:
         status = "needs_review"
+    if status == PaymentState.CANCELED.value:
+        await release_for_order(db, order["order_id"])
     # the payment of a session is no name of the session
     made = (
         None
@@ -101,11 +104,17 @@ async def _receive(
 ) -> asyncpg.Record:
     amount_nanos = nanos_of_minor(facts.currency, facts.received_minor)
     to = booking.WALLET if review is None else booking.CLEARING
-    bonus_nanos = order["bonus_nanos"] if review is None else 0
+    bonus_nanos = 0
+    if review is None:
+        bonus_nanos = order["bonus_nanos"] + await use_for_order(db, order["order_id"])
+    elif payment_id == order["provider_txn_id"]:
+        await release_for_order(db, order["order_id"])
     transaction_id = await booking.book_payment(
         db, order, payment_id=payment_id, currency=facts.currency, amount_nanos=amount_nanos, bonus_nanos=bonus_nanos,
         to=to,
     )  # fmt: skip
+    if review is None:
+        await use_for_order(db, order["order_id"], transaction_id)
     row = await db.fetchrow(
         statements.payments.append,
         order["order_id"],

@@ -19,6 +19,7 @@ import orjson
 from rabbitgw import metrics, statements, telemetry
 from rabbitgw.clock import new_id
 from rabbitgw.errors import Conflict, NotFound, PaymentRefused, RequestInvalid
+from rabbitgw.payments.codes import find_code, release_for_order, reserve_for_order
 from rabbitgw.payments.contract import CHECKOUT_SESSION, PAYMENT_ELEMENT, InitResult, Order
 from rabbitgw.payments.currencies import nanos_of_minor
 from rabbitgw.stores import connection, transaction
@@ -86,7 +87,8 @@ class Orders:
         _check(account, new, order_id)
         provider = self._providers.get(new.provider)
         order_id = order_id or f"ord_{new_id().replace('-', '')}"
-        row, deployment = await self._begin(provider, account, new, order_id)
+        code_id = None if new.code is None else await find_code(self._pg, account.id, new.code)
+        row, deployment = await self._begin(provider, account, new, order_id, code_id)
         init = await self._make_payable(provider, row, deployment)
         metrics.CHECKOUTS.add(1, new.provider)
         telemetry.log("checkout_created", order_id=order_id, provider=new.provider, account_id=account.id,
@@ -94,7 +96,7 @@ class Orders:
         return Checkout(order_id, new.amount_minor, new.currency, init)
 
     async def _begin(
-        self, provider: PaymentProvider, account: Account, new: NewOrder, order_id: str
+        self, provider: PaymentProvider, account: Account, new: NewOrder, order_id: str, code_id: int | None
     ) -> tuple[asyncpg.Record, str]:
         digest = hashlib.sha256(orjson.dumps([account.id, asdict(new)])).digest()
         terms = {
@@ -106,9 +108,14 @@ class Orders:
         }
         async with transaction(self._pg) as db:
             deployment = await db.fetchval(statements.deployment.id)
+            credit_nanos = nanos_of_minor(new.currency, new.amount_minor)
+            if code_id is not None:
+                await reserve_for_order(
+                    db, code_id, account.id, order_id, paid_nanos=credit_nanos, currency=new.currency
+                )
             row = await db.fetchrow(
                 statements.orders.create, order_id, account.id, new.user_id, new.provider, new.mode, new.currency,
-                new.amount_minor, nanos_of_minor(new.currency, new.amount_minor), new.bonus_nanos, new.package_credits,
+                new.amount_minor, credit_nanos, new.bonus_nanos, new.package_credits,
                 digest, orjson.dumps(terms).decode(),
             )  # fmt: skip
             if row is None:
@@ -134,8 +141,9 @@ class Orders:
         try:
             init = await provider.create_payment(order_of(row, deployment, customer))
         except (PaymentRefused, RequestInvalid) as error:
-            async with connection(self._pg) as db:
+            async with transaction(self._pg) as db:
                 await db.execute(statements.orders.not_made, row["order_id"], error.code)
+                await release_for_order(db, row["order_id"])
             raise
         async with transaction(self._pg) as db:
             kept = await db.fetchval(statements.orders.made, row["order_id"], init.provider_txn_id)

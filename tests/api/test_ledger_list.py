@@ -87,7 +87,7 @@ async def pages(ask: Ask, secret: str, **query: str) -> tuple[list[Shown], list[
 async def test_a_caller_sees_their_own_lines_newest_first_in_pages(
     operator: Operator, ask: Ask, deps: SideDeps
 ) -> None:
-    mine, secret, _, expected = await history(operator, deps)
+    _, secret, _, expected = await history(operator, deps)
     _, whole = await ask("/v1/ledger", secret)
     assert (lines(whole), whole["next"]) == (expected, None)
     first = whole["entries"][0]

@@ -39,10 +39,10 @@ def payment_settings(stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch) -> Set
 
 @pytest.fixture
 async def shop(
-    pg: Pool, link: RedisLink, stripe: FakeStripe, payment_settings: Settings
+    dsn: str, pg: Pool, link: RedisLink, stripe: FakeStripe, payment_settings: Settings
 ) -> AsyncIterator[PaymentShop]:
     payments = Payments(pg, link, payment_settings)
     try:
-        yield PaymentShop(await Shop.open(pg, link), payments, payment_settings, stripe)
+        yield PaymentShop(await Shop.open(pg, link), payments, payment_settings, stripe, dsn)
     finally:
         await payments.close()
