@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
+import orjson
+
 from rabbitgw.config import Settings
 from rabbitgw.payments.events import receive_webhook
 from rabbitgw.payments.orders import Checkout, NewOrder
@@ -24,10 +27,19 @@ class PaymentShop:
     payments: Payments
     settings: Settings
     stripe: FakeStripe
+    dsn: str
 
     @property
     def stores(self) -> Shop:
         return self.shop
+
+    async def as_owner(self, statement: str) -> None:
+        """Change what the application may not, like when something was made."""
+        owner = await asyncpg.connect(self.dsn)
+        try:
+            await owner.execute(statement)
+        finally:
+            await owner.close()
 
     async def customer(self, currency: str = "USD") -> Customer:
         return await self.shop.customer(0, currency=currency)
@@ -55,8 +67,6 @@ class PaymentShop:
         return fresh
 
     async def deliver(self, event: dict[str, Any], secret: str = SECRETS[0]) -> bool:
-        import orjson
-
         body = orjson.dumps(event)
         provider = self.payments.providers.get("stripe")
         headers = {name.lower(): value for name, value in signed(body, secret).items()}
