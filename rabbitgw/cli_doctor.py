@@ -29,6 +29,7 @@ from rabbitgw.cli_stores import command_settings
 from rabbitgw.config import Settings
 from rabbitgw.errors import SettingInvalid
 from rabbitgw.findings import LIMIT_S, Checkup, Finding, State, Verdict, ok, secrets_of
+from rabbitgw.payments.checks import look_at_payment_settings, look_at_providers
 from rabbitgw.proxy.upstream import Upstream
 from rabbitgw.proxy.upstream_checks import UpstreamChecks
 from rabbitgw.redis_link import RedisLink
@@ -100,6 +101,7 @@ class Doctor:
 
     async def findings(self) -> list[Finding]:
         found = look_at_settings(self._settings, variables(), beside_dev=self._beside_dev)
+        found += look_at_payment_settings(self._settings)
         async with self._opened:
             opening = []
             if self._settings.database_url.get_secret_value():
@@ -137,6 +139,7 @@ class Doctor:
                     checkup, self._pg, self._link, backlog_max=settings.events_backlog_max
                 )
             found += await look_at_books(checkup, self._pg)
+            found += await look_at_providers(checkup, self._pg, settings)
             book, currencies = await _sold(self._pg)
         if settings.litellm_base_url:
             found += await self._look_at_upstream(book, currencies)
