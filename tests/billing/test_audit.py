@@ -230,11 +230,20 @@ async def test_1_money_set_aside_without_a_hold(shop: Shop) -> None:
 
 
 async def test_1_money_set_aside_for_a_take(shop: Shop, owner: asyncpg.Connection) -> None:
-    """In order while its credit is on the way; a breach when it is applied, or booked otherwise."""
+    """In order while a refund is to take it, and its credit is on the way; a breach when that is applied, or booked
+    otherwise."""
     customer = await shop.customer(1_000)
     set_aside, take = shop.scripts.set_aside, UUID(int=10)
     arguments: dict[str, Any] = {"currency": "USD", "take_id": take, "amount_nanos": 400, "seq": 1}
     assert (await set_aside(customer.partition, customer.id, **arguments)).word == "OK"
+    assert await found(shop) == {
+        1: f"account {customer.id}: 400 nanos of USD are set aside for take {take}, which nobody means to take"
+    }
+    await owner.execute(
+        "INSERT INTO refunds (id, order_id, payment_id, provider, amount_minor, amount_nanos, bonus_nanos, taken_from,"
+        " state, ours) VALUES ($1, 'o', 1, 'manual', 1, 400, 0, 'wallet', 'requested', true)",
+        take,
+    )
     assert await found(shop) == {}
     await shop.link.call("HINCRBY", customer.key, "h:USD", -1)
     assert await found(shop) == {

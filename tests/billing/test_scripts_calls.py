@@ -171,6 +171,10 @@ async def test_a_word_that_no_script_has_breaks_the_invariant(name: str, reply: 
             calls[name] = world.expire()
         case "credit":
             calls[name] = world.credit(1, 1)
+        case "set_aside":
+            calls[name] = world.set_aside(1)
+        case "put_back":
+            calls[name] = world.put_back()
         case "load":
             calls[name] = scripts.load(PARTITION, ACCOUNT, {"b:USD": 1})
         case "key_put":

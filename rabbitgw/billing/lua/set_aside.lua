@@ -32,7 +32,7 @@ if not values[1] and redis.call('EXISTS', account) == 0 then return {'COLD'} end
 local balance, held = values[1] or '0', values[2] or '0'
 local available
 if string.byte(balance) == 45 then
-  available = '-' .. total(string.sub(balance, 2), held)
+  available = difference('0', total(string.sub(balance, 2), held))
 else
   available = difference(balance, held)
 end
