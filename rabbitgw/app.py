@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from aiohttp import web
 
@@ -36,7 +35,7 @@ from rabbitgw.billing.settling import Settler
 from rabbitgw.billing.spool import Spool
 from rabbitgw.billing.stray import StrayBooker
 from rabbitgw.clock import RedisClock, new_id
-from rabbitgw.config import Settings
+from rabbitgw.config import Settings, database_url, required
 from rabbitgw.errors import InvariantBroken, SettingInvalid
 from rabbitgw.hugepages import use_huge_pages
 from rabbitgw.listening import Listener
@@ -372,31 +371,3 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop
-
-
-def required(settings: Settings, field: str) -> str:
-    """A setting that this command cannot do without.
-
-    Raises: SettingInvalid naming the variable.
-    """
-    value = getattr(settings, field)
-    text = value if isinstance(value, str) else value.get_secret_value()
-    if not text:
-        names = {
-            "database_url": "DATABASE_URL",
-            "redis_url": "REDIS_URL",
-            "litellm_base_url": "LITELLM_BASE_URL",
-        }
-        raise SettingInvalid(f"{names[field]}: not set; `rabbitgw dev` runs without it")
-    return str(text)
-
-
-def database_url(settings: Settings) -> str:
-    """DATABASE_URL, with POSTGRES_PASSWORD filled in where it has a user and no password."""
-    url = required(settings, "database_url")
-    password = settings.postgres_password.get_secret_value()
-    parts = urlsplit(url)
-    if not password or parts.password or not parts.username:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))

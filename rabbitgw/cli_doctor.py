@@ -15,7 +15,6 @@ from typing import Final
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from rabbitgw import statements, stores
-from rabbitgw.app import database_url
 from rabbitgw.billing.accounts import CURRENCY_DEFAULT
 from rabbitgw.billing.doctor.books import look_at_books, look_at_both
 from rabbitgw.billing.doctor.disk import look_at_disk
@@ -26,7 +25,7 @@ from rabbitgw.billing.price_book import load_book
 from rabbitgw.billing.prices import PriceBook
 from rabbitgw.cli_output import print_json
 from rabbitgw.cli_stores import command_settings
-from rabbitgw.config import Settings
+from rabbitgw.config import Settings, database_url
 from rabbitgw.errors import SettingInvalid
 from rabbitgw.findings import LIMIT_S, Checkup, Finding, State, Verdict, ok, secrets_of
 from rabbitgw.payments.checks import look_at_payment_settings, look_at_providers

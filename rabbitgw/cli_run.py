@@ -11,7 +11,7 @@ from rabbitgw.billing.migrations import migrate
 from rabbitgw.billing.rebuild import rebuild
 from rabbitgw.cli_output import money, print_json, print_table
 from rabbitgw.cli_stores import both_stores, command_settings
-from rabbitgw.config import Settings
+from rabbitgw.config import Settings, database_url
 from rabbitgw.dev.run import dev
 from rabbitgw.workers import Inherited
 
@@ -38,7 +38,7 @@ async def run_dev(_: Options) -> int:
 
 
 async def run_migrate(options: Options) -> int:
-    applied = await migrate(app.database_url(command_settings()))
+    applied = await migrate(database_url(command_settings()))
     if options.json:
         print_json({"applied": applied})
     else:

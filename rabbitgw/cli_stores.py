@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from pydantic import SecretStr
 
 from rabbitgw import stores
-from rabbitgw.app import Stores, database_url, open_stores
+from rabbitgw.app import Stores, open_stores
 from rabbitgw.billing import migrations
-from rabbitgw.config import Settings
+from rabbitgw.config import Settings, database_url
 from rabbitgw.dev.files import read_dev_env
 
 

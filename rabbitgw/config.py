@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -318,6 +319,34 @@ class Settings(BaseSettings):
         settings = settings.model_copy(update=overrides) if overrides else settings
         settings.check_together()
         return settings
+
+
+def required(settings: Settings, field: str) -> str:
+    """A setting that this command cannot do without.
+
+    Raises: SettingInvalid naming the variable.
+    """
+    value = getattr(settings, field)
+    text = value if isinstance(value, str) else value.get_secret_value()
+    if not text:
+        names = {
+            "database_url": "DATABASE_URL",
+            "redis_url": "REDIS_URL",
+            "litellm_base_url": "LITELLM_BASE_URL",
+        }
+        raise SettingInvalid(f"{names[field]}: not set; `rabbitgw dev` runs without it")
+    return str(text)
+
+
+def database_url(settings: Settings) -> str:
+    """DATABASE_URL, with POSTGRES_PASSWORD filled in where it has a user and no password."""
+    url = required(settings, "database_url")
+    password = settings.postgres_password.get_secret_value()
+    parts = urlsplit(url)
+    if not password or parts.password or not parts.username:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
 
 
 def documented_name(location: str) -> str:

@@ -20,7 +20,6 @@ from rabbitgw.app import (
     Gateway,
     Stores,
     bookkeepers_of,
-    database_url,
     observe,
     open_payments,
     open_stores,
@@ -32,7 +31,7 @@ from rabbitgw.billing.migrations import migrate
 from rabbitgw.billing.partitions import Partitions
 from rabbitgw.billing.price_book import append_prices
 from rabbitgw.billing.price_text import price_from_text
-from rabbitgw.config import Settings
+from rabbitgw.config import Settings, database_url
 from rabbitgw.dev.demo_upstream import start_demo_upstream
 from rabbitgw.dev.files import FolderLock, make_data_dir, read_dev_env, write_dev_env
 from rabbitgw.dev.postgres import start_postgres
