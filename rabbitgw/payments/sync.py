@@ -77,6 +77,11 @@ class Sync:
             if order is None or order["applied_read"] > read:
                 return None
             applied = await apply_facts(db, order, facts, read, stray=is_stray(order, facts))
+            for one in facts.further:
+                now = await db.fetchrow(statements.orders.lock, order_id)  # as the one before has left it
+                assert now is not None
+                after = await apply_facts(db, now, one, read, stray=is_stray(now, one))
+                applied = Applied(after.status, after.review or applied.review)
         tell(order, facts, applied)
         await self.tell_redis(order)
         return applied
