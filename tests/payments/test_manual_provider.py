@@ -18,7 +18,12 @@ from tests.payments.shop import DOLLAR, PaymentShop
 TEN = 10 * DOLLAR
 KEY = {"authorization": "Bearer admin-of-the-tests"}
 LINE = {"id": "line-1", "type": "received", "order_id": "ORD-1", "amount_cents": 1000, "currency": "USD"}
-WORD = {"id": "word-1", "type": "refund_sent", "order_id": "ORD-1", "refund_id": "0197f1a0-5c3e-7d2a-9b4f-a1b2c3d4e5f6"}
+WORD = {
+    "id": "word-1",
+    "type": "refund_sent",
+    "order_id": "ORD-1",
+    "refund_id": "0197f1a0-5c3e-7d2a-9b4f-a1b2c3d4e5f6",
+}
 
 
 async def said(shop: PaymentShop, fields: Any, headers: dict[str, str] = KEY) -> bool:
