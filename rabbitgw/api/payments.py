@@ -67,7 +67,7 @@ class PaymentRoutes:
             Route(
                 "POST", "/v1/webhooks/{provider}", self.webhook, "What a payment provider tells us, signed by it",
                 Auth.NONE, Received, query=Anything, raw=True,
-                refusals=(SignatureInvalid, RequestInvalid, PaymentsOff, StoreError, NotFound),
+                refusals=(SignatureInvalid, RequestInvalid, Conflict, PaymentsOff, StoreError, NotFound),
             ),
         ]  # fmt: skip
 

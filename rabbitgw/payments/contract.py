@@ -67,7 +67,8 @@ class InitResult:
 class PaymentEvent:
     """A genuine message of a provider's. `provider_txn_id` and `order_id` say what it is about, as far as it tells.
 
-    `wanted`: it can change what we know of a payment; others are stored and no more.
+    `wanted`: it can change what we know of a payment; others are stored and no more. `exact`: its id is of a person's
+    making, so the same id with other bytes is refused and not taken for a repetition.
     """
 
     event_id: str
@@ -77,6 +78,7 @@ class PaymentEvent:
     provider_txn_id: str | None = None
     order_id: str | None = None
     made_at: datetime | None = None
+    exact: bool = False
 
 
 class PaymentState(Enum):
@@ -126,6 +128,8 @@ class PaymentStatus:
 
     `provider_txn_id`: what was asked for. `payment_id`: the payment itself, which may have another name.
     `received_minor`: what came in; `fee_nanos`: what the provider kept of it, None while that is not known.
+    `further`: where more than one payment can come in for one order (transfers), those after the first, each under a
+    `payment_id` of its own and with its own refunds.
     """
 
     provider_txn_id: str
@@ -142,6 +146,7 @@ class PaymentStatus:
     fee_currency: str | None = None
     refunds: tuple[RefundFact, ...] = ()
     disputes: tuple[DisputeFact, ...] = ()
+    further: tuple[PaymentStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from rabbitgw import metrics, statements, telemetry
 from rabbitgw.clock import now_ms
 from rabbitgw.errors import (
+    Conflict,
     InvariantBroken,
     NotFound,
     PaymentsOff,
@@ -48,8 +49,8 @@ async def receive_webhook(
 ) -> bool:
     """Store a genuine webhook. Returns: whether it is new.
 
-    Raises: SignatureInvalid, RequestInvalid (no event): nothing is stored. PaymentsOff, PostgresUnavailable: it is to
-            come again.
+    Raises: SignatureInvalid, RequestInvalid (no event), Conflict (its id is another message's): nothing is stored.
+            PaymentsOff, PostgresUnavailable: it is to come again.
     """
     try:
         event = await provider.handle_webhook(headers, body)
@@ -81,6 +82,8 @@ async def _store(pg: Pool, provider: PaymentProvider, event: PaymentEvent, body:
             event.wanted, event.provider_txn_id, event.order_id, event.made_at, source, state, outcome,
         )  # fmt: skip
     assert row is not None
+    if event.exact and not row["same"]:
+        raise Conflict("id: another message has it; what differs needs an id of its own", field="id")
     return bool(row["fresh"])
 
 

@@ -79,6 +79,11 @@ def _installed() -> tuple[EntryPoint, ...]:
     return tuple(sorted(entry_points(group=ENTRY_POINTS), key=lambda one: one.name))
 
 
+def forget_installed() -> None:
+    """Look for installed packages again the next time: a process that installs one wants that."""
+    _installed.cache_clear()
+
+
 def _made(entry: EntryPoint, context: ProviderContext) -> PaymentProvider | None:
     try:
         provider = entry.load()(context)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
@@ -265,10 +266,20 @@ class StripeProvider:
     async def refund(
         self, provider_txn_id: str, amount: int | None, reason: str | None, *, refund_id: str
     ) -> RefundResult:
+        try:
+            return await self._refund(provider_txn_id, amount, reason, refund_id)
+        except RequestInvalid as error:  # no field of a checkout: it will not be done
+            raise PaymentRefused(f"Stripe: refunding: {error.message}") from error
+
+    async def _refund(
+        self, provider_txn_id: str, amount: int | None, reason: str | None, refund_id: str
+    ) -> RefundResult:
         status = await self.query(provider_txn_id)
         for known in status.refunds:
             if known.refund_id == refund_id:  # of a try whose answer was lost
                 return RefundResult(known.provider_refund_id, known.state, known.failure)
+        if status.payment_id is None:
+            raise PaymentRefused(f"Stripe: refunding: nobody has begun to pay {provider_txn_id}")
         params: dict[str, Any] = {
             "payment_intent": status.payment_id,
             "metadata": {REFUND_KEY: refund_id, **({"reason": reason[:TEXT_MAX]} if reason else {})},
@@ -300,7 +311,8 @@ class StripeProvider:
             paid = intent.latest_charge is not None
             refunds = await self._listed(self._client.v1.refunds, asked) if paid else []
             disputes = await self._listed(self._client.v1.disputes, asked) if paid else []
-            return intent_status(intent.to_dict(), refunds, disputes)
+            status = intent_status(intent.to_dict(), refunds, disputes)
+            return replace(status, provider_txn_id=provider_txn_id)
 
     async def _listed(self, service: Any, intent_id: str) -> list[dict[str, Any]]:
         listed = await service.list_async({"payment_intent": intent_id, "limit": PAGES_OF})

@@ -1,9 +1,12 @@
 """Looks at a payment at its provider and applies what is so: what every event, poll and confirmation comes down to.
 
 Owns which order a payment belongs to, and that an earlier look is not applied after a later one: a look takes its
-number before it asks, and what it saw is left alone when a higher number was applied meanwhile. The provider is asked
-outside of any transaction. A payment is matched by the provider's id; else by the order that it names, in this
-deployment. What names none of our orders is not ours.
+number before it asks, and what it saw is left alone when a higher number was applied meanwhile. Looks at another
+payment that names the same order do not count in this: a later look at one says nothing of the other. Such a stray is
+applied always, and looked at again when other looks were under way.
+
+The provider is asked outside of any transaction. A payment is matched by the provider's id; else by the order that it
+names, in this deployment. What names none of our orders is not ours.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 NOT_OURS: Final = "no order of ours"
 OTHER_MODE: Final = "of the other mode, test or live"
 SEEN_LATER: Final = "a later look was applied"
+LOOKS_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +67,34 @@ class Sync:
                     )
             if order_id is None:
                 return Look(None, NOT_OURS, facts)
-        async with connection(self._pg) as db:
-            read = await db.fetchval(statements.orders.begin_read, order_id)
-        facts = await provider.query(txn_id)
-        if facts.livemode != provider.livemode:
-            return Look(None, OTHER_MODE, facts)
-        applied = await self._apply(order_id, facts, read)
+        for _ in range(LOOKS_MAX):
+            async with connection(self._pg) as db:
+                read = await db.fetchval(statements.orders.begin_read, order_id)
+            facts = await provider.query(txn_id)
+            if facts.livemode != provider.livemode:
+                return Look(None, OTHER_MODE, facts)
+            applied, again = await self._apply(order_id, facts, read)
+            if not again:
+                break
         return Look(order_id, SEEN_LATER if applied is None else applied.status, facts)
 
-    async def _apply(self, order_id: str, facts: PaymentStatus, read: int) -> Applied | None:
+    async def _apply(self, order_id: str, facts: PaymentStatus, read: int) -> tuple[Applied | None, bool]:
+        """Returns: what was applied, if anything; and whether to look again, since others have begun to."""
         async with transaction(self._pg) as db:
             order = await db.fetchrow(statements.orders.lock, order_id)
-            if order is None or order["applied_read"] > read:
-                return None
-            applied = await apply_facts(db, order, facts, read, stray=is_stray(order, facts))
+            assert order is not None
+            stray = is_stray(order, facts)
+            if not stray and order["applied_read"] > read:
+                return None, False
+            applied = await apply_facts(db, order, facts, 0 if stray else read, stray=stray)
+            for one in facts.further:
+                now = await db.fetchrow(statements.orders.lock, order_id)  # as the one before has left it
+                assert now is not None
+                after = await apply_facts(db, now, one, read, stray=is_stray(now, one))
+                applied = Applied(after.status, after.review or applied.review)
         tell(order, facts, applied)
         await self.tell_redis(order)
-        return applied
+        return applied, stray and order["reads"] > read
 
     async def tell_redis(self, order: asyncpg.Record) -> None:
         """What is booked and not told is told by the credits worker."""
