@@ -346,13 +346,8 @@ def bookkeepers_of(
 ) -> Bookkeepers:
     """Every loop beside the gateway's, or those named. Raises: RequestInvalid for a name that is none."""
     return Bookkeepers(
-        opened.pg,
-        opened.link,
-        opened.scripts,
-        names,
-        others={"payments": payments.run},
-        lease_s=settings.lease_s,
-    )
+        opened.pg, opened.link, opened.scripts, names, others={"payments": payments.run}, lease_s=settings.lease_s,
+    )  # fmt: skip
 
 
 def observe(settings: Settings) -> None:

@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from rabbitgw import clock
 LINGER_S = 0.05
 WRITE_BYTES_MAX = 4096  # workers share a pipe, which keeps a write whole up to here
 _log = logging.getLogger("rabbitgw")
+_about: ContextVar[dict[str, Any] | None] = ContextVar("about", default=None)
 _count: list[Callable[[str, str], None]] = []  # told the level and the event of each warning and error
 
 
@@ -111,7 +113,15 @@ def count_by(count: Callable[[str, str], None]) -> None:
     _count[:] = [count]
 
 
+def about(**fields: Any) -> None:
+    """Have each line that this task logs from now on, and those that it starts, say this too."""
+    _about.set(fields)
+
+
 def log(event: str, **fields: Any) -> None:
+    known = _about.get()
+    if known is not None:
+        fields = {**known, **fields}
     if _lines.wanted:
         _lines.add(event, fields)
     else:
@@ -122,11 +132,11 @@ def warn(event: str, **fields: Any) -> None:
     for count in _count:
         count("warning", event)
     _lines.flush()
-    _log.warning(event, extra={"fields": fields})
+    _log.warning(event, extra={"fields": {**(_about.get() or {}), **fields}})
 
 
 def error(event: str, *, exc: BaseException | None = None, **fields: Any) -> None:
     for count in _count:
         count("error", event)
     _lines.flush()
-    _log.error(event, exc_info=exc, extra={"fields": fields})
+    _log.error(event, exc_info=exc, extra={"fields": {**(_about.get() or {}), **fields}})

@@ -17,7 +17,15 @@ from pydantic import BaseModel, ValidationError
 
 from rabbitgw import clock, telemetry
 from rabbitgw.api.views import Refusal, Refused, shown
-from rabbitgw.errors import AuthError, BodyTooLarge, CallerError, RabbitError, RequestInvalid
+from rabbitgw.errors import (
+    AuthError,
+    BodyTooLarge,
+    CallerError,
+    PaymentRefused,
+    PaymentUnavailable,
+    RabbitError,
+    RequestInvalid,
+)
 from rabbitgw.proxy.front_inner import BODY_BYTES_MAX
 from rabbitgw.proxy.request_headers import Heard
 
@@ -49,19 +57,20 @@ def answering(work: Work) -> Handler:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         ours, request_id, headers = request_ids(request)
+        telemetry.about(request_id=ours, caller_request_id=request_id)
         status = 200
         try:
             body = await work(request)
         except RabbitError as error:
             body, status = error_body(error), error.http_status
-            _log_refusal(request, error, ours, request_id)
+            _log_refusal(request, error)
             wait_s = RETRY_AFTER_S if status == 503 else error.retry_after_s
             if wait_s is not None:
                 headers["retry-after"] = str(ceil(wait_s))
         except (web.HTTPException, ConnectionResetError):  # the latter: the client left amid a long answer
             raise
         except Exception as error:
-            telemetry.error("side_route_failed", exc=error, path=request.path, request_id=ours)
+            telemetry.error("side_route_failed", exc=error, path=request.path)
             body, status = error_body(RabbitError("an unexpected error; it has been logged")), 500
         if ETAG in request:
             headers["etag"] = f'"{request[ETAG]}"'
@@ -164,15 +173,11 @@ def request_ids(request: web.Request) -> tuple[str, str, dict[str, str]]:
     return ours, shown, {"x-request-id": shown, "request-id": shown, "x-rabbitgw-request-id": ours}
 
 
-def _log_refusal(request: web.Request, error: RabbitError, ours: str, shown: str) -> None:
-    expected = isinstance(error, CallerError) and not isinstance(error, AuthError)
-    write = telemetry.log if expected else telemetry.warn
-    write(
-        "side_route_refused",
-        method=request.method,
-        path=request.path,
-        code=error.code,
-        reason=error.message,
-        request_id=ours,
-        caller_request_id=shown,
-    )
+def _log_refusal(request: web.Request, error: RabbitError) -> None:
+    what = {"method": request.method, "path": request.path, "code": error.code, "reason": error.message}
+    if isinstance(error, (PaymentRefused, PaymentUnavailable)):
+        telemetry.error("payment_provider_failed", exc=error, **what)
+    elif isinstance(error, CallerError) and not isinstance(error, AuthError):
+        telemetry.log("side_route_refused", **what)
+    else:
+        telemetry.warn("side_route_refused", **what)

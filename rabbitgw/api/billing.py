@@ -81,11 +81,14 @@ class BillingRoutes:
                 field="mode" if form.mode != PAYMENT_ELEMENT else "provider",
             )
         account, user_id = await payer(self._deps, asked.key, None, None)
+        currency = account.currency
+        if form.currency not in (None, currency):
+            raise RequestInvalid(f"currency: account {account.id} is billed in {currency}", field="currency")
         async with connection(self._deps.pg) as db:
-            package = await find_package(db, form.credit_amount, form.currency)
+            package = await find_package(db, form.credit_amount, currency)
             if package is None:
-                sold = [str(one.credits) for one in await list_packages(db, form.currency)]
-                listed = f"one of {', '.join(sold)}" if sold else f"no package is sold in {form.currency}"
+                sold = [str(one.credits) for one in await list_packages(db, currency)]
+                listed = f"one of {', '.join(sold)}" if sold else f"no package is sold in {currency}"
                 raise RequestInvalid(f"credit_amount: {listed}", field="credit_amount")
         new = NewOrder(
             provider=STRIPE,

@@ -20,7 +20,9 @@ from rabbitgw.payments.orders import (
     METHODS_MAX,
     ORDER_ID_PATTERN,
     URL_CHARS_MAX,
+    URL_PATTERN,
 )
+from rabbitgw.payments.packages import CREDITS_MAX
 from rabbitgw.payments.refunds import REASON_CHARS_MAX
 
 TXN_CHARS_MAX = 255
@@ -28,7 +30,7 @@ TXN_CHARS_MAX = 255
 OrderId = Annotated[StrictStr, told(pattern=ORDER_ID_PATTERN)]
 TxnId = Annotated[StrictStr, Field(min_length=1, max_length=TXN_CHARS_MAX), told(format=PRINTABLE)]
 Minor = Annotated[StrictInt, told(minimum=1, maximum=AMOUNT_MINOR_MAX)]
-Url = Annotated[StrictStr, told(pattern="^https?://", maxLength=URL_CHARS_MAX)]
+Url = Annotated[StrictStr, told(pattern=URL_PATTERN, maxLength=URL_CHARS_MAX)]
 Methods = Annotated[list[Annotated[StrictStr, told(pattern=METHOD_PATTERN)]], told(maxItems=METHODS_MAX)]
 
 
@@ -74,13 +76,10 @@ class RefundForm(Form):
     order_id: OrderId | None = None
     provider_txn_id: TxnId | None = None
     amount_cents: Minor | None = Field(default=None, description="all that is left, if left out")
-    reason: (
-        Annotated[StrictStr, told_text(REASON_CHARS_MAX), Field(max_length=REASON_CHARS_MAX, min_length=1)]
-        | None
-    ) = None
-    idempotency_key: (
-        Annotated[StrictStr, Field(min_length=1, max_length=KEY_CHARS_MAX), told(format=PRINTABLE)] | None
-    ) = Field(default=None, description="the same refund again is the same one")
+    reason: Annotated[StrictStr, told_text(REASON_CHARS_MAX)] | None = None
+    idempotency_key: Annotated[StrictStr, told_text(KEY_CHARS_MAX)] | None = Field(
+        default=None, description="the same refund again is the same one"
+    )
 
 
 class RefundView(View):
@@ -110,8 +109,10 @@ class StripeConfig(View):
 
 
 class PackageOrderForm(Way):
-    credit_amount: Annotated[StrictInt, told(minimum=1)] = Field(description="the credits of a package")
-    currency: Currency = CURRENCY_DEFAULT
+    credit_amount: Annotated[StrictInt, told(minimum=1, maximum=CREDITS_MAX)] = Field(
+        description="the credits of a package", examples=[500]
+    )
+    currency: Currency | None = Field(default=None, description="the account's, and no other")
 
 
 class IntentView(View):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rabbitgw import telemetry
 from rabbitgw.api.deps import SideDeps
 from rabbitgw.api.forms import Anything, Nothing
 from rabbitgw.api.payment_forms import (
@@ -117,6 +118,8 @@ class PaymentRoutes:
     async def payment_status(self, asked: Asked[Nothing, StatusQuery]) -> StatusView:
         account_id = None if asked.key is None else asked.key.account_id
         order = await self._payments.orders.get(asked.query.order_id, account_id)
+        telemetry.log("payment_status", order_id=order["order_id"], provider=order["provider"], status=order["status"],
+                      amount_cents=order["amount_minor"], currency=order["currency"])  # fmt: skip
         return StatusView(
             order_id=order["order_id"],
             status=order["status"],

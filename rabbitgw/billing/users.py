@@ -171,17 +171,20 @@ def _refusals(team_id: int | None) -> Iterator[None]:
         raise Conflict(f"{field}: another user of this account has it", field=field) from None
 
 
-def _checked_email(email: str | None) -> str | None:
-    if email is None:
-        return None
-    email = email.strip().lower()
+def checked_email(email: str, field: str = "email") -> str:
+    """An address without the blanks around it. Raises: RequestInvalid naming the field."""
+    email = email.strip()
     local, _, domain = email.rpartition("@")
     plain = email.isprintable() and " " not in email and len(email) <= EMAIL_CHARS_MAX
     if not local or not domain or not plain:
         raise RequestInvalid(
-            f"email: an address like ann@example.com, at most {EMAIL_CHARS_MAX} characters", field="email"
+            f"{field}: an address like ann@example.com, at most {EMAIL_CHARS_MAX} characters", field=field
         )
     return email
+
+
+def _checked_email(email: str | None) -> str | None:
+    return None if email is None else checked_email(email).lower()
 
 
 def _checked_external_id(external_id: str | None) -> str | None:

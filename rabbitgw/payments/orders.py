@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from rabbitgw import metrics, statements, telemetry
+from rabbitgw.billing.users import checked_email
 from rabbitgw.clock import new_id
 from rabbitgw.errors import Conflict, NotFound, PaymentRefused, RequestInvalid
 from rabbitgw.payments.codes import find_code, release_for_order, reserve_for_order
@@ -36,11 +37,13 @@ ORDER_ID_PATTERN: Final = r"^[A-Za-z0-9._:-]{1,64}$"
 URL_CHARS_MAX: Final = 2048
 METHODS_MAX: Final = 10
 METHOD_PATTERN: Final = r"^[a-z][a-z0-9_]{1,31}$"
+URL_PATTERN: Final = r"^https?://[!-~]+$"  # as it goes over the wire: what is not ASCII is percent-coded
 MODES: Final = (PAYMENT_ELEMENT, CHECKOUT_SESSION)
 AMOUNT_MINOR_MAX: Final = 99_999_999  # eight digits, as card networks have it
 
 _ORDER_ID = re.compile(ORDER_ID_PATTERN)
 _METHOD = re.compile(METHOD_PATTERN)
+_URL = re.compile(URL_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +218,10 @@ def _check(account: Account, new: NewOrder, order_id: str | None) -> None:
     if len(new.methods) > METHODS_MAX or not all(_METHOD.fullmatch(one) for one in new.methods):
         raise RequestInvalid(f"methods: at most {METHODS_MAX} names like card, alipay", field="methods")
     for field, url in (("return_url", new.return_url), ("cancel_url", new.cancel_url)):
-        if url is not None and (
-            len(url) > URL_CHARS_MAX or not url.isprintable() or not url.startswith(("http://", "https://"))
-        ):
+        if url is not None and (len(url) > URL_CHARS_MAX or not _URL.fullmatch(url)):
             raise RequestInvalid(
-                f"{field}: an address with http:// or https://, at most {URL_CHARS_MAX} characters",
+                f"{field}: an address with http:// or https://, at most {URL_CHARS_MAX} characters of ASCII",
                 field=field,
             )
+    if new.receipt_email is not None:
+        checked_email(new.receipt_email, "receipt_email")

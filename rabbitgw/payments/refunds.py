@@ -21,6 +21,7 @@ from uuid import UUID
 from rabbitgw import metrics, statements, telemetry
 from rabbitgw.billing import ledger
 from rabbitgw.billing.accounts import get_account
+from rabbitgw.billing.wallets import KEY_CHARS_MAX
 from rabbitgw.clock import new_id
 from rabbitgw.errors import (
     Conflict,
@@ -90,9 +91,10 @@ class Refunds:
     ) -> Refund:
         """Begin a refund and bring it as far as it goes now; what is left of the way the worker goes.
 
-        Raises: NotFound, RequestInvalid (amount), Conflict (nothing left, disputed, the key is used otherwise),
-                TakeShort, PaymentRefused (the money is in the wallet again), PaymentsOff, StoreError.
+        Raises: NotFound, RequestInvalid (naming the field), Conflict (nothing left, disputed, the key is used
+                otherwise), TakeShort, PaymentRefused (the money is in the wallet again), PaymentsOff, StoreError.
         """
+        _check(reason, idempotency_key)
         async with connection(self._pg) as db:
             found = order_id or await db.fetchval(statements.orders.by_any_txn, provider_txn_id)
         if found is None:
@@ -289,6 +291,15 @@ class Refunds:
         telemetry.log("refund_refused", order_id=order["order_id"], provider=order["provider"],
                       refund_id=str(row["id"]), amount_cents=row["amount_minor"], currency=payment["currency"],
                       reason=why)  # fmt: skip
+
+
+def _check(reason: str | None, key: str | None) -> None:
+    for field, text, chars_max in (
+        ("reason", reason, REASON_CHARS_MAX),
+        ("idempotency_key", key, KEY_CHARS_MAX),
+    ):
+        if text is not None and not (1 <= len(text) <= chars_max and text.isprintable()):
+            raise RequestInvalid(f"{field}: 1 to {chars_max} printable characters", field=field)
 
 
 async def _locked(db: PoolConnection, row: asyncpg.Record) -> tuple[asyncpg.Record, asyncpg.Record]:

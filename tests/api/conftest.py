@@ -64,10 +64,16 @@ async def scripts(pg: Pool, link: RedisLink) -> Scripts:
 
 
 @pytest.fixture
-def deps(pg: Pool, link: RedisLink, scripts: Scripts, monkeypatch: pytest.MonkeyPatch) -> SideDeps:
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("RABBITGW_ADMIN_KEY", ADMIN_KEY)
-    settings = Settings.load()
-    return SideDeps(pg, link, scripts, Keyring(pg, scripts, link), settings, Payments(pg, link, settings))
+    return Settings.load()
+
+
+@pytest.fixture
+async def deps(pg: Pool, link: RedisLink, scripts: Scripts, settings: Settings) -> AsyncIterator[SideDeps]:
+    payments = Payments(pg, link, settings)
+    yield SideDeps(pg, link, scripts, Keyring(pg, scripts, link), settings, payments)
+    await payments.close()
 
 
 @pytest.fixture

@@ -350,6 +350,21 @@ ELSEWHERE = {
         (f"{name}_report" for name in ("daily", "summary", "period", "budget", "overdraft", "margin")),
         "test_reports.py",
     ),
+    **dict.fromkeys(
+        (
+            "checkout",
+            "payment_status",
+            "refund_payment",
+            "stripe_config",
+            "webhook",
+            "create_payment_intent",
+            "confirm_payment",
+            "stripe_webhook",
+            "refund_purchase",
+            "billing_history",
+        ),
+        "test_payments.py",
+    ),
     **dict.fromkeys((f"payment_element{part}" for part in ("", "_style", "_script")), "test_demo_page.py"),
 }
 
