@@ -12,13 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 import stripe as sdk
+from yarl import URL
 
+from tests.fakes.conftest import USD_10, Params
 from tests.fakes.stripe import API_VERSION, FakeStripe
 from tests.fakes.stripe.control import CALLS, LOOKS
 from tests.fakes.stripe.tables import EVENT_TYPES
 
-Params = dict[str, Any]
-USD_10: Params = {"amount": 1000, "currency": "usd", "automatic_payment_methods": {"enabled": True}}
 LINE: Params = {
     "price_data": {"currency": "usd", "unit_amount": 500, "product_data": {"name": "Credit"}},
     "quantity": 2,
@@ -216,6 +216,27 @@ async def test_what_stripe_refuses_is_refused_and_makes_nothing(stripe: FakeStri
     assert await stripe.all("payment_intent") == []
     # Nothing began, so the key is free.
     await client.payment_intents.create_async(USD_10, {"idempotency_key": "one key for all"})
+
+
+async def test_arrays_and_hashes_are_read_from_forms(stripe: FakeStripe, client: Any) -> None:
+    metadata = {"0": "a digit", "order id": "ünï & = +", "emptied": ""}
+    asked = {**USD_10, "metadata": metadata, "expand": ["customer", "latest_charge"]}
+    made = await client.payment_intents.create_async(asked)
+    assert made.metadata.to_dict() == {"0": "a digit", "order id": "ünï & = +"}
+    assert stripe.requests[-1].params["expand"] == ["customer", "latest_charge"]
+    headers = {"Authorization": "Bearer sk_test_fake", "Stripe-Version": API_VERSION}
+    async with aiohttp.ClientSession(stripe.url, headers=headers) as session:
+        for query, status in {
+            "types[]=customer.created&types[]=refund.created": 200,
+            "types=customer.created": 400,
+            "limit=5&limit=6": 400,
+            "types[x]=customer.created": 400,
+            "created[gte]=0&created[lt]=1": 200,
+            "created=%ff": 400,
+        }.items():
+            async with session.get(URL(f"/v1/events?{query}", encoded=True)) as response:
+                assert response.status == status, query
+                assert response.headers["Request-Id"] == stripe.requests[-1].request_id
 
 
 async def test_a_request_must_say_who_asks_and_in_which_version(stripe: FakeStripe) -> None:
