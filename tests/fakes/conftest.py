@@ -11,6 +11,9 @@ from aiohttp import web
 
 from tests.fakes.stripe import FakeStripe, open_fake_stripe
 
+Params = dict[str, Any]
+USD_10: Params = {"amount": 1000, "currency": "usd", "automatic_payment_methods": {"enabled": True}}
+
 
 @pytest.fixture
 async def stripe() -> AsyncIterator[FakeStripe]:
@@ -55,3 +58,9 @@ async def inbox(aiohttp_server: Callable[[web.Application], Awaitable[Any]]) -> 
     app.router.add_post("/hook", inbox.take)
     inbox.url = str((await aiohttp_server(app)).make_url("/hook"))
     return inbox
+
+
+async def bought(stripe: FakeStripe, client: Any, **more: Any) -> str:
+    intent = await client.payment_intents.create_async({**USD_10, **more})
+    await stripe.pay(intent.id)
+    return str(intent.id)

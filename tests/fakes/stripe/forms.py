@@ -25,7 +25,7 @@ TEXT_CHARS_MAX = 5000
 
 
 def decoded(raw: str) -> dict[str, Any]:
-    """Nested dicts and lists of strings."""
+    """Nested dicts of strings; a list is a dict with numbers for keys, which only its rule can tell from a hash."""
     tree: dict[str, Any] = {}
     for name, value in parse_qsl(raw, keep_blank_values=True, errors="strict"):
         match = NAME.fullmatch(name)
@@ -36,20 +36,21 @@ def decoded(raw: str) -> dict[str, Any]:
         for part, following in itertools.pairwise(path):
             key = part or str(len(node))
             node = node.setdefault(key, {})
-            if not isinstance(node, dict) or (following == "" and any(not key.isdigit() for key in node)):
+            if not isinstance(node, dict) or (following == "" and any(not key.isdecimal() for key in node)):
                 raise StripeRefusal(f"Invalid parameter: {name}", param=name)
         last = path[-1] or str(len(node))
         if last in node:
             raise StripeRefusal(f"Parameter given twice: {name}", param=name)
         node[last] = value
-    return {name: _with_lists(node) for name, node in tree.items()}
+    return tree
 
 
-def _with_lists(node: Any) -> Any:
+def with_lists(node: Any) -> Any:
+    """What looks like a list as one: for people to read."""
     if not isinstance(node, dict):
         return node
-    values = {key: _with_lists(value) for key, value in node.items()}
-    if values and all(key.isdigit() for key in values):
+    values = {key: with_lists(value) for key, value in node.items()}
+    if values and all(key.isdecimal() for key in values):
         return [values[key] for key in sorted(values, key=int)]
     return values
 
@@ -143,11 +144,12 @@ class Many(Rule):
     most: int = 100
 
     def read(self, value: Any, name: str) -> list[Any]:
-        if not isinstance(value, list):
+        if not isinstance(value, dict) or not all(key.isdecimal() for key in value):
             raise StripeRefusal("Invalid array", code="parameter_invalid_array", param=name)
         if len(value) > self.most:
             raise StripeRefusal(f"At most {self.most} values", param=name)
-        return [self.of.read(item, f"{name}[{number}]") for number, item in enumerate(value)]
+        items = [value[key] for key in sorted(value, key=int)]
+        return [self.of.read(item, f"{name}[{number}]") for number, item in enumerate(items)]
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Server:
             params = forms.decoded(raw.decode("ascii"))
         except ValueError as bad:
             raise StripeRefusal(f"Invalid request: not a form of UTF-8 text ({bad}).") from None
-        recorded.params = {name: value for name, value in params.items() if name != "key"}
+        recorded.params = {name: forms.with_lists(value) for name, value in params.items() if name != "key"}
         from_browser = self._who(request, params)
         if not from_browser and request.headers.get("Stripe-Version") != API_VERSION:
             raise StripeRefusal(f"Invalid Stripe API version: this fake speaks {API_VERSION} only.")
