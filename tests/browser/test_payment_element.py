@@ -187,11 +187,10 @@ async def test_the_gateway_answers_an_error(visit: Visit) -> None:
 
 async def test_another_gateway_that_does_not_allow_this_page(visit: Visit) -> None:
     other = visit.base_url.replace("127.0.0.1", "localhost")
-    visit.also, visit.replies = f"{other}/", {}
-    visit.expected = "Access to fetch at"
+    visit.also = f"{other}/"
+    visit.expected = ("Access to fetch at", REFUSED)
     await visit.open(key=KEY, api=f"{other}/")
     await expect(visit.page.locator("#api")).to_have_text(other)
-    visit.expected = ("Access to fetch at", REFUSED)
     await visit.press("Start checkout")
     here = f"It is not where this page is from ({visit.base_url}); then it must allow that."
     await visit.says("problem", f"{other} cannot be reached. {here}")
