@@ -127,7 +127,7 @@ async def test_a_credit_package(visit: Visit, stripe: FakeStripe, house: House) 
     await visit.open(key=house.secret)
     await visit.page.get_by_label("A credit package").check()
     await expect(visit.page.locator("#by_amount, #by_user").filter(visible=True)).to_have_count(0)
-    await visit.page.get_by_label("Package", exact=True).select_option("500 credits for 45 USD, 10 % off")
+    await visit.page.get_by_label("Package", exact=True).select_option("500 credits: 45 USD (−10 %)")
     await visit.order()
     assert visit.body("POST /billing/create-payment-intent") == {"credit_amount": 500}
     await visit.press("Pay for 500 credits")
