@@ -299,8 +299,8 @@ function again() {
 async function offerPackages() {
   const { packages } = await ask("GET", "/billing/credit-packages?currency=USD");
   for (const { credits, price, discount_percent: discount } of packages) {
-    const less = Number(discount) ? `, ${Number(discount)} % off` : "";
-    at("package").append(new Option(`${credits} credits for ${price} USD${less}`, credits));
+    const less = Number(discount) ? ` (−${Number(discount)} %)` : "";
+    at("package").append(new Option(`${credits} credits: ${price} USD${less}`, credits));
   }
   document.querySelector("input[value=package]").disabled = !packages.length;
 }

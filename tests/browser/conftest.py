@@ -24,6 +24,7 @@ from tests.fakes.stripe import FakeStripe, open_fake_stripe
 from tests.flows.house import House, house_settings, open_house
 
 STRIPE_KEY = "sk_test_of_the_house"
+START_TIMEOUT_MS = 100_000  # half a second on an idle machine
 WEBHOOK_SECRET = "whsec_of_the_house"
 
 collect_ignore_glob = [] if CHROMIUM.exists() else ["test_*.py"]
@@ -32,7 +33,7 @@ collect_ignore_glob = [] if CHROMIUM.exists() else ["test_*.py"]
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, timeout=START_TIMEOUT_MS)
         yield browser
         await browser.close()
 
