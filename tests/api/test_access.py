@@ -65,7 +65,7 @@ async def test_a_callers_key_is_no_admin_key_and_the_other_way_round(
     async with client.get("/v1/admin/accounts", headers={"x-api-key": secret}) as answer:
         assert answer.status == 401
     for wrong in (ADMIN_KEY, new_secret(), ""):
-        async with client.get("/v1/wallets", headers={"x-api-key": wrong}) as answer:
+        async with client.get("/v1/usage/x", headers={"x-api-key": wrong}) as answer:
             assert answer.status == 401
             assert (await answer.json())["error"]["code"] == "invalid_api_key"
 

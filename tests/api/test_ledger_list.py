@@ -155,6 +155,7 @@ async def test_what_is_rare_is_looked_for_in_bounded_looks(
     await transfer(deps, mine)
     expected = [(mine, 3, "transfer", "r1"), (mine, -5, "transfer", "r1")]
     assert await pages(ask, secret, kind="transfer") == (expected * 2, [2, 0, 0, 2])
+    assert await pages(ask, ADMIN_KEY, currency="EUR") == ([], [0, 0, 0, 0])
     assert await pages(ask, secret, kind="transfer", limit="1") == (expected * 2, [1, 1, 0, 0, 1, 1, 0])
 
 
