@@ -1,8 +1,8 @@
 """Looks at a payment at its provider and applies what is so: what every event, poll and confirmation comes down to.
 
 Owns which order a payment belongs to, and that an earlier look is not applied after a later one: a look takes its
-number before it asks, and what it saw is left alone when a higher number was applied meanwhile. The provider is asked
-outside of any transaction. A payment is matched by the provider's id; else by the order that it names, in this
+number before it asks, and what it saw is left alone when a higher number was applied meanwhile. It looks again then: the
+later one may have been at another payment of the order. The provider is asked outside of any transaction. A payment is matched by the provider's id; else by the order that it names, in this
 deployment. What names none of our orders is not ours.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from rabbitgw import metrics, statements, telemetry
 from rabbitgw.billing.accounts import get_account
-from rabbitgw.errors import StoreError
+from rabbitgw.errors import PaymentUnavailable, StoreError
 from rabbitgw.payments.contract import CHECKOUT_SESSION, PaymentState
 from rabbitgw.payments.facts import Applied, apply_facts
 from rabbitgw.stores import connection, transaction
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NOT_OURS: Final = "no order of ours"
 OTHER_MODE: Final = "of the other mode, test or live"
-SEEN_LATER: Final = "a later look was applied"
+LOOKS_MAX: Final = 3  # a look that is overtaken again and again is for later
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,16 @@ class Sync:
                     )
             if order_id is None:
                 return Look(None, NOT_OURS, facts)
-        async with connection(self._pg) as db:
-            read = await db.fetchval(statements.orders.begin_read, order_id)
-        facts = await provider.query(txn_id)
-        if facts.livemode != provider.livemode:
-            return Look(None, OTHER_MODE, facts)
-        applied = await self._apply(order_id, facts, read)
-        return Look(order_id, SEEN_LATER if applied is None else applied.status, facts)
+        for _ in range(LOOKS_MAX):
+            async with connection(self._pg) as db:
+                read = await db.fetchval(statements.orders.begin_read, order_id)
+            facts = await provider.query(txn_id)
+            if facts.livemode != provider.livemode:
+                return Look(None, OTHER_MODE, facts)
+            applied = await self._apply(order_id, facts, read)
+            if applied is not None:
+                return Look(order_id, applied.status, facts)
+        raise PaymentUnavailable(f"order {order_id}: {LOOKS_MAX} looks at {txn_id} were overtaken by later ones")
 
     async def _apply(self, order_id: str, facts: PaymentStatus, read: int) -> Applied | None:
         async with transaction(self._pg) as db:
