@@ -72,7 +72,9 @@ class Sync:
             applied = await self._apply(order_id, facts, read)
             if applied is not None:
                 return Look(order_id, applied.status, facts)
-        raise PaymentUnavailable(f"order {order_id}: {LOOKS_MAX} looks at {txn_id} were overtaken by later ones")
+        raise PaymentUnavailable(
+            f"order {order_id}: {LOOKS_MAX} looks at {txn_id} were overtaken by later ones"
+        )
 
     async def _apply(self, order_id: str, facts: PaymentStatus, read: int) -> Applied | None:
         async with transaction(self._pg) as db:

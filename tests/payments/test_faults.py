@@ -16,6 +16,7 @@ import stripe as stripe_library
 
 from rabbitgw.errors import PaymentUnavailable
 from rabbitgw.payments import sync
+from rabbitgw.payments.registry import Providers
 from rabbitgw.payments.till import Payments
 from tests.payments.dying import overdue, quiesce
 from tests.payments.shop import DOLLAR, PaymentShop
@@ -303,5 +304,26 @@ async def test_a_refund_that_is_tried_again_after_the_keys_are_over_is_the_same(
     await shop.stripe.advance(25 * 3600)
     await quiesce(shop)
     assert [one["status"] for one in await shop.stripe.all("refund")] == ["succeeded"]
+    assert await customer.ledger_nanos() == 6 * DOLLAR
+    await shop.balanced()
+
+
+@pytest.mark.parametrize("installed", [["stripe"], []], ids=["switched off", "not installed"])
+async def test_a_refund_waits_for_a_provider_that_is_not_there(
+    shop: PaymentShop, installed: list[str]
+) -> None:
+    """Stripe has it, though its answer was lost; so it is not given back by whoever has no key for Stripe."""
+    customer = await shop.customer()
+    made = await shop.paid(customer)
+    shop.stripe.fault("POST", "/v1/refunds", "cut", when="after", times=2)
+    assert (await shop.refund(made.order_id, 400)).state == "taken"
+    with_stripe = shop.payments
+    shop.payments = Payments(shop.shop.pg, shop.shop.link, shop.settings, providers=Providers({}, installed))
+    await overdue(shop.shop.pg)
+    assert await shop.payments.run_once() == 1
+    assert await customer.ledger_nanos() == 6 * DOLLAR
+    shop.payments = with_stripe
+    await quiesce(shop)
+    assert await shop.shop.pg.fetchval("SELECT state FROM refunds") == "succeeded"
     assert await customer.ledger_nanos() == 6 * DOLLAR
     await shop.balanced()
