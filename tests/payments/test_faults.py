@@ -119,6 +119,19 @@ async def test_an_event_of_the_other_mode_is_kept_and_moves_nothing(shop: Paymen
     await shop.balanced()
 
 
+async def test_a_fee_that_is_known_later_is_booked_when_it_is_told(shop: PaymentShop) -> None:
+    """As it is with every payment that Stripe captures in the background, which is its default."""
+    customer = await shop.customer()
+    await shop.stripe.late_balance()
+    made = await shop.paid(customer)
+    assert await shop.booked() == {"wallet": TEN, "cash:stripe": -TEN}
+    await shop.stripe.settle(made.init.provider_txn_id)
+    for _ in range(2):
+        await quiesce(shop)
+        assert await shop.booked() == {"wallet": TEN, "cash:stripe": -TEN + FEE, "fees:stripe": -FEE}
+    await shop.balanced()
+
+
 # -- looks that overtake each other
 
 
