@@ -28,6 +28,7 @@ from rabbitgw.errors import (
     InvariantBroken,
     NotFound,
     PaymentError,
+    PaymentsOff,
     PaymentUnavailable,
     RequestInvalid,
     StoreError,
@@ -196,7 +197,8 @@ class Refunds:
             await self._refuse(row, error.message)
             if raising:
                 raise
-        except (PaymentUnavailable, StoreError) as error:
+        except (PaymentUnavailable, PaymentsOff, NotFound, StoreError) as error:
+            # A provider that is not set up now may have had it in an earlier try: nothing is given back for that.
             pause_s = min(PAUSE_MAX_S, PAUSE_FIRST_S * 2 ** min(row["attempts"] - 1, 20))
             telemetry.warn("refund_waits", order_id=row["order_id"], refund_id=str(row["id"]), reason=error.message,
                            attempts=row["attempts"], pause_s=pause_s)  # fmt: skip

@@ -2,7 +2,8 @@
 
 Traps that stand here once: a failed try puts a PaymentIntent back to `requires_payment_method`; a Checkout Session may
 be complete and unpaid; a Charge's `amount_refunded` is cumulative and never read, Refunds are counted by their ids; an
-inquiry (`warning_…`) moves no money; what a dispute took is what its balance transactions say.
+inquiry (`warning_…`) moves no money; what a dispute took is what its balance transactions say; what Stripe keeps of a
+payment may be known after it succeeded only, and is told by `charge.updated`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ WANTED_TYPES: Final = (
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
     "checkout.session.expired",
+    "charge.updated",
     "charge.refunded",
     "charge.refund.updated",
     "refund.created",

@@ -1,9 +1,8 @@
 """Looks at a payment at its provider and applies what is so: what every event, poll and confirmation comes down to.
 
 Owns which order a payment belongs to, and that an earlier look is not applied after a later one: a look takes its
-number before it asks, and what it saw is left alone when a higher number was applied meanwhile. Looks at another
-payment that names the same order do not count in this: a later look at one says nothing of the other. Such a stray is
-applied always, and looked at again when other looks were under way.
+number before it asks, and what it saw is left alone when a higher number was applied meanwhile. It looks again then: the
+later one may have been at another payment of the order.
 
 The provider is asked outside of any transaction. A payment is matched by the provider's id; else by the order that it
 names, in this deployment. What names none of our orders is not ours.
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from rabbitgw import metrics, statements, telemetry
 from rabbitgw.billing.accounts import get_account
-from rabbitgw.errors import StoreError
+from rabbitgw.errors import PaymentUnavailable, StoreError
 from rabbitgw.payments.contract import CHECKOUT_SESSION, PaymentState
 from rabbitgw.payments.facts import Applied, apply_facts
 from rabbitgw.stores import connection, transaction
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 
 NOT_OURS: Final = "no order of ours"
 OTHER_MODE: Final = "of the other mode, test or live"
-SEEN_LATER: Final = "a later look was applied"
-LOOKS_MAX: Final = 5
+LOOKS_MAX: Final = 3  # a look that is overtaken again and again is for later
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +71,21 @@ class Sync:
             facts = await provider.query(txn_id)
             if facts.livemode != provider.livemode:
                 return Look(None, OTHER_MODE, facts)
-            applied, again = await self._apply(order_id, facts, read)
-            if not again:
-                break
-        return Look(order_id, SEEN_LATER if applied is None else applied.status, facts)
+            applied = await self._apply(order_id, facts, read)
+            if applied is not None:
+                return Look(order_id, applied.status, facts)
+        raise PaymentUnavailable(
+            f"order {order_id}: {LOOKS_MAX} looks at {txn_id} were overtaken by later ones"
+        )
 
-    async def _apply(self, order_id: str, facts: PaymentStatus, read: int) -> tuple[Applied | None, bool]:
-        """Returns: what was applied, if anything; and whether to look again, since others have begun to."""
+    async def _apply(self, order_id: str, facts: PaymentStatus, read: int) -> Applied | None:
+        """None: a later look was applied."""
         async with transaction(self._pg) as db:
             order = await db.fetchrow(statements.orders.lock, order_id)
             assert order is not None
-            stray = is_stray(order, facts)
-            if not stray and order["applied_read"] > read:
-                return None, False
-            applied = await apply_facts(db, order, facts, 0 if stray else read, stray=stray)
+            if order["applied_read"] > read:
+                return None
+            applied = await apply_facts(db, order, facts, read, stray=is_stray(order, facts))
             for one in facts.further:
                 now = await db.fetchrow(statements.orders.lock, order_id)  # as the one before has left it
                 assert now is not None
@@ -94,7 +93,7 @@ class Sync:
                 applied = Applied(after.status, after.review or applied.review)
         tell(order, facts, applied)
         await self.tell_redis(order)
-        return applied, stray and order["reads"] > read
+        return applied
 
     async def tell_redis(self, order: asyncpg.Record) -> None:
         """What is booked and not told is told by the credits worker."""
