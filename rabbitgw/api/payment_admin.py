@@ -70,7 +70,7 @@ class FiguresQuery(Form):
     to: QueryMoment | None = Field(default=None, description="now if left out")
 
 
-class PackageView(View):
+class PackageShare(View):
     credits: int | None = Field(description="null: credit in any amount")
     orders: int
     share: Number | None
@@ -97,7 +97,7 @@ class FiguresView(View):
     refunded: Number
     refund_rate: Number | None = Field(description="money that went back, of the money that came in")
     disputes: int
-    packages: list[PackageView] = Field(description="most bought first")
+    packages: list[PackageShare] = Field(description="most bought first")
     webhooks: list[WebhooksView]
 
 
