@@ -75,7 +75,8 @@ async def redeem(pg: Pool, account: Account, text: str) -> Redeemed:
     """
     code_id = await find_code(pg, account.id, text)
     async with transaction(pg) as db:
-        code = await _locked(db, code_id, account.id)
+        code = await _locked(db, code_id)
+        await _check_usable(db, code, account.id)
         if code["kind"] != CREDIT:
             raise _no("it is a bonus on a purchase: give it when you buy")
         _check_currency(code, account.currency)
@@ -96,13 +97,14 @@ async def reserve_for_order(
     Returns: bonus_nanos, to be credited from `bonus` when the order is paid.
     Raises:  NotFound, Conflict (used, expired, retired, no bonus code; the order has another code).
     """
-    # Two at once for one order are two requests of one order id, which its primary key keeps apart.
+    code = await _locked(db, code_id)
+    # Only now: of two requests for one order the second has waited for the first.
     known = await db.fetchrow(statements.codes.of_order, order_id)
     if known is not None:
-        if known["code_id"] != code_id:
+        if (known["code_id"], known["account_id"]) != (code_id, account_id):
             raise _no(f"order {order_id} has another code")
         return int(known["amount_nanos"])
-    code = await _locked(db, code_id, account_id)
+    await _check_usable(db, code, account_id)
     if code["kind"] == CREDIT:
         raise _no("it is no bonus on a purchase: redeem it by itself")
     _check_currency(code, currency)
@@ -111,7 +113,8 @@ async def reserve_for_order(
     else:
         bonus_nanos = code["amount_nanos"]
     use = (code_id, account_id, order_id, "reserved", currency, bonus_nanos, None)
-    await db.execute(statements.codes.take_use, *use)
+    if await db.fetchval(statements.codes.take_use, *use) is None:
+        raise _no(f"order {order_id} has another code")
     return int(bonus_nanos)
 
 
@@ -135,12 +138,17 @@ async def release_old(pg: Pool) -> None:
         await db.execute(statements.codes.release_old, RESERVED_FOR)
 
 
-async def _locked(db: PoolConnection, code_id: int, account_id: int) -> Any:
-    """A code that this account may use now. Raises: NotFound, Conflict."""
+async def _locked(db: PoolConnection, code_id: int) -> Any:
+    """Raises: NotFound."""
     code = await db.fetchrow(statements.codes.lock, code_id)
     if code is None:
         raise NotFound("code: there is no such code", field="code")
-    used = await db.fetchval(statements.codes.uses_of_account, code_id, account_id)
+    return code
+
+
+async def _check_usable(db: PoolConnection, code: Any, account_id: int) -> None:
+    """Whether this account may use a locked code now. Raises: Conflict."""
+    used = await db.fetchval(statements.codes.uses_of_account, code["id"], account_id)
     if used >= code["uses_per_account_max"]:
         raise _no("your account has used it already")
     if code["uses"] >= code["uses_max"]:
@@ -149,7 +157,6 @@ async def _locked(db: PoolConnection, code_id: int, account_id: int) -> Any:
         raise _no("it is no longer good")
     if code["expired"]:
         raise _no("it has expired")
-    return code
 
 
 async def _book(db: PoolConnection, code: Any, account_id: int) -> Redeemed:

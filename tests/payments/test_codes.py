@@ -100,6 +100,18 @@ async def test_of_many_orders_at_once_one_gets_the_code(pg: Pool) -> None:
     assert await uses(pg) == [0]
 
 
+async def test_one_order_asked_for_many_times_at_once_has_one_code(pg: Pool) -> None:
+    account = await create_account(pg, "a")
+    one, two = [made.code.id for made in await create_codes(pg, BONUS, 2)]
+    assert (
+        await asyncio.gather(*(reserved(pg, one, account.id, "a") for _ in range(10))) == [3_000_000_000] * 10
+    )
+    await released(pg, "a")
+    answers = await asyncio.gather(*(reserved(pg, (one, two)[n % 2], account.id, "b") for n in range(10)))
+    assert sorted(map(str, answers)) == ["3000000000"] * 5 + ["code: order b has another code"] * 5
+    assert sorted(await uses(pg)) == [0, 1]
+
+
 async def test_a_percentage_is_of_what_is_paid_rounded_down_and_of_any_currency(pg: Pool) -> None:
     account = await create_account(pg, "a", "JPY")
     terms = Terms("bonus_percent", percent=15, uses_max=9, uses_per_account_max=9)
