@@ -365,6 +365,7 @@ ELSEWHERE = {
         ),
         "test_payments.py",
     ),
+    **dict.fromkeys(("list_orders", "accept_payment", "payment_figures"), "test_payment_admin.py"),
     **dict.fromkeys((f"payment_element{part}" for part in ("", "_style", "_script")), "test_demo_page.py"),
 }
 
