@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import stripe as stripe_library
 from pydantic import SecretStr
 
 from rabbitgw.config import Settings
@@ -13,6 +14,7 @@ from rabbitgw.redis_link import RedisLink
 from rabbitgw.stores import Pool
 from tests.books import Shop
 from tests.fakes.stripe.fake import FakeStripe, open_fake_stripe
+from tests.payments.harbour_world import PACKAGE, installed
 from tests.payments.shop import SECRETS, PaymentShop
 
 STRIPE_KEY = "sk_test_of_the_shop"
@@ -35,6 +37,20 @@ def payment_settings(stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch) -> Set
         bank_details="Rabbit Ltd, IBAN XX00",
         payment_timeout_s=10.0,
     )
+
+
+@pytest.fixture
+def hasty_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stripe's library sleeps half a second before it tries again."""
+    monkeypatch.setattr(stripe_library.HTTPClient, "INITIAL_DELAY", 0.001)
+    monkeypatch.setattr(stripe_library.HTTPClient, "MAX_DELAY", 0.001)
+
+
+@pytest.fixture(scope="module")
+def harbour_installed() -> Iterator[None]:
+    """A third party's package with a payment provider."""
+    with installed(PACKAGE):
+        yield
 
 
 @pytest.fixture

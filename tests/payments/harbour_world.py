@@ -39,21 +39,15 @@ def installed(*packages: Path) -> Iterator[None]:
 
 
 class HarbourWorld(World):
-    """`provider` is made by what the entry point names; nothing here imports its package."""
+    """To be made while it is installed. `provider` is made by what the entry point names: nothing here imports it."""
 
     traits: ClassVar = frozenset({Trait.SIGNS_BODY, Trait.FAR, Trait.KEYS_END})
 
     def __init__(self) -> None:
         Providers.load(Settings.load(), NO_POOL, {})  # which loads the package, and finds it switched off
         self.package: ModuleType = sys.modules["harbourpay"]
-        self.harbour = self.package.HARBOURS.setdefault(URL, self.package.Harbour())
+        self.harbour = self.package.HARBOURS[URL] = self.package.Harbour()
         self.provider = self.another()
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls) -> AsyncIterator[World]:
-        with installed(PACKAGE):
-            yield cls()
 
     def another(self) -> PaymentProvider:
         return Providers.load(Settings.load(), NO_POOL, {"HARBOUR_URL": URL}).get("harbour")

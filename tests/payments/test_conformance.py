@@ -7,7 +7,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-import stripe
 
 from rabbitgw.payments.conformance import Check, World, checks_of
 from rabbitgw.redis_link import RedisLink
@@ -15,13 +14,6 @@ from rabbitgw.stores import open_postgres
 from tests.conftest import PostgresForTests
 from tests.payments.harbour_world import HarbourWorld
 from tests.payments.worlds import CheckoutWorld, ManualWorld, StripeWorld
-
-
-@pytest.fixture(autouse=True)
-def hasty_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stripe's library sleeps half a second before it tries again."""
-    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.001)
-    monkeypatch.setattr(stripe.HTTPClient, "MAX_DELAY", 0.001)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +29,9 @@ async def one_pg(one_dsn: str) -> AsyncIterator[asyncpg.Pool]:
     pool = await open_postgres(one_dsn, min_size=1, max_size=8)
     yield pool
     await pool.close()
+
+
+pytestmark = pytest.mark.usefixtures("hasty_retries")
 
 
 def rules(world: type[World]) -> Any:
@@ -61,6 +56,5 @@ async def test_manual(check: Check, one_pg: asyncpg.Pool, link: RedisLink) -> No
 
 
 @rules(HarbourWorld)
-async def test_a_third_partys(check: Check) -> None:
-    async with HarbourWorld.open() as world:
-        await check.run(world)
+async def test_a_third_partys(check: Check, harbour_installed: None) -> None:
+    await check.run(HarbourWorld())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from rabbitgw.clock import new_id
 from rabbitgw.errors import PaymentRefused, PaymentUnavailable, RequestInvalid
 from rabbitgw.payments.conformance.world import Check, Trait, World, checks, demand, refusal
 from rabbitgw.payments.contract import InitResult, Order, PaymentProvider, PaymentState, PaymentStatus
@@ -176,14 +177,14 @@ async def an_outage_leaves_it_open(world: World) -> None:
     new = await world.some_order()
     provider = world.provider
     async with world.outage(after_work=False):
-        for doing, call in (
-            ("create_payment", provider.create_payment(new)),
-            ("resume", provider.resume(made.provider_txn_id)),
-            ("query", provider.query(made.provider_txn_id)),
-            ("refund", world.refund(order, made, None, "00000000-0000-7000-8000-000000000001")),
-            ("check", provider.check()),
+        for doing, ask in (
+            ("create_payment", lambda: provider.create_payment(new)),
+            ("resume", lambda: provider.resume(made.provider_txn_id)),
+            ("query", lambda: provider.query(made.provider_txn_id)),
+            ("refund", lambda: world.refund(order, made, None, new_id())),
+            ("check", provider.check),
         ):
-            await refusal(f"{doing} while the provider is away", call, PaymentUnavailable)
+            await refusal(f"{doing} while the provider is away", ask(), PaymentUnavailable)
     demand(not (await world.status(made)).refunds, "a refund was made while the provider was away")
     await provider.create_payment(new)
 
