@@ -37,7 +37,7 @@ from rabbitgw.errors import (
 from rabbitgw.payments import booking
 from rabbitgw.payments.booking import RefundMove, refund_lines
 from rabbitgw.payments.contract import RefundState
-from rabbitgw.payments.currencies import nanos_of_minor
+from rabbitgw.payments.currencies import minor_of_nanos, nanos_of_minor
 from rabbitgw.payments.facts import ALIVE, bonus_share, forward_refund, status_of
 from rabbitgw.stores import connection, transaction
 
@@ -53,8 +53,7 @@ LEASE: Final = timedelta(minutes=5)  # longer than a provider is waited for, ret
 PAUSE_FIRST_S: Final = 1
 PAUSE_MAX_S: Final = 3600
 REASON_CHARS_MAX: Final = 500
-# Of an order that is disputed the bank decides.
-REFUNDABLE: Final = ("paid", "partially_refunded", "needs_review")
+LOST: Final = "lost"  # of a dispute: what it took cannot be sent back as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +160,18 @@ class Refunds:
         payments = await db.fetch(statements.payments.of_order, order_id)
         if not payments:
             raise Conflict(f"order {order_id} is {status}: nothing was paid", field="order_id")
-        if status not in REFUNDABLE:
-            raise Conflict(f"order {order_id} is {status}: nothing can be refunded", field="order_id")
-        for payment in payments:
-            gone = sum(
+        disputes = await db.fetch(statements.disputes.of_order, order_id)
+        if any(one["frozen_nanos"] and one["status"] != LOST for one in disputes):
+            raise Conflict(f"order {order_id} is disputed: the bank decides first", field="order_id")
+        # what came in beside the order goes back first
+        for payment in sorted(payments, key=lambda one: one["booked_to"] != booking.CLEARING):
+            lost_nanos = sum(one["frozen_nanos"] for one in disputes if one["payment_id"] == payment["id"])
+            gone = minor_of_nanos(payment["currency"], lost_nanos) + sum(
                 row["amount_minor"]
                 for row in refunds
                 if row["payment_id"] == payment["id"] and row["state"] in (*ALIVE, "requested")
             )
-            # of several, what came in beside the order goes back first
-            if payment["amount_minor"] > gone and (
-                len(payments) == 1 or payment["booked_to"] == booking.CLEARING
-            ):
+            if payment["amount_minor"] > gone:
                 return payment, payment["amount_minor"] - gone
         raise Conflict(f"order {order_id}: nothing is left to refund", field="order_id")
 

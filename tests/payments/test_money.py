@@ -185,6 +185,29 @@ async def test_a_second_payment_for_an_order_goes_to_clearing_and_can_be_refunde
     await shop.settle()
     assert (await shop.status(made.order_id), await customer.ledger_nanos()) == ("paid", TEN)
     assert await shop.house("clearing") == 0
+    await shop.refund(made.order_id)
+    assert (await shop.status(made.order_id), await customer.ledger_nanos()) == ("refunded", 0)
+    await shop.settle()
+    await shop.balanced()
+
+
+async def test_what_a_lost_dispute_has_left_of_a_payment_can_be_refunded(shop: PaymentShop) -> None:
+    customer = await shop.customer()
+    made = await shop.paid(customer)
+    dispute = await shop.stripe.dispute(made.init.provider_txn_id, amount=300)
+    await shop.stripe.withdraw_funds(dispute["id"])
+    await shop.settle()
+    with pytest.raises(Conflict, match="the bank decides first"):
+        await shop.refund(made.order_id, 100)
+    await shop.stripe.close_dispute(dispute["id"], "lost")
+    await shop.settle()
+    with pytest.raises(RequestInvalid, match="700 of USD are left"):
+        await shop.refund(made.order_id, 701)
+    refund = await shop.refund(made.order_id)
+    assert (refund.amount_minor, refund.state, await customer.ledger_nanos()) == (700, "succeeded", 0)
+    await shop.settle()
+    with pytest.raises(Conflict, match="nothing is left"):
+        await shop.refund(made.order_id)
     await shop.balanced()
 
 
