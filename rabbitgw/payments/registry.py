@@ -90,8 +90,9 @@ def _made(entry: EntryPoint, context: ProviderContext) -> PaymentProvider | None
     except RabbitError:
         raise
     except Exception as error:  # whatever a foreign package does when it is loaded
+        said = " ".join(f"{type(error).__name__}: {error}".split())  # one line, whatever it says
         raise SettingInvalid(
-            f"payment provider {entry.name} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}"
+            f"payment provider {entry.name} ({entry.value}) cannot be loaded: {said}"
         ) from error
     if provider is None:
         return None

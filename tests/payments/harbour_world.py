@@ -34,7 +34,9 @@ def installed(*packages: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            sys.modules.pop("harbourpay", None)
+            for name, module in list(sys.modules.items()):
+                if Path(getattr(module, "__file__", None) or "/").parent in packages:
+                    del sys.modules[name]
     registry.forget_installed()
 
 
