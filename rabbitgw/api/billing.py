@@ -76,9 +76,10 @@ class BillingRoutes:
     async def create_payment_intent(self, asked: Asked[PackageOrderForm, Nothing]) -> IntentView:
         form = asked.form
         if form.mode != PAYMENT_ELEMENT or form.provider != STRIPE:
+            field = "provider" if form.mode == PAYMENT_ELEMENT else "mode"
             raise RequestInvalid(
-                "mode: this route answers a client secret of Stripe's; POST /v1/payments/checkout has the others",
-                field="mode" if form.mode != PAYMENT_ELEMENT else "provider",
+                f"{field}: this route answers client secrets of Stripe's; POST /v1/payments/checkout has others",
+                field=field,
             )
         account, user_id = await payer(self._deps, asked.key, None, None)
         currency = account.currency

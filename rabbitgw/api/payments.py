@@ -164,9 +164,12 @@ async def payer(
         account_id = key.account_id
         user_id = key.user_id if user_id is None else user_id
     if user_id is not None:
-        user = await users.get_user(deps.pg, user_id)
-        if account_id not in (None, user.account_id):
-            raise NotFound(f"user {user_id} does not exist", field="user_id")
+        try:
+            user = await users.get_user(deps.pg, user_id)
+            if account_id not in (None, user.account_id):
+                raise NotFound(f"user {user_id} does not exist")
+        except NotFound as error:  # of others and of nobody: they are told alike
+            raise NotFound(error.message, field="user_id") from None
         account_id = user.account_id
     if account_id is None:
         raise RequestInvalid("user_id: this or account_id is required", field="user_id")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from rabbitgw import metrics, statements, telemetry
@@ -148,8 +148,7 @@ class Refunds:
                 LEASE,
             )  # fmt: skip
         assert row is not None
-        telemetry.log("refund_requested", order_id=order_id, provider=order["provider"], refund_id=str(row["id"]),
-                      amount_cents=amount_minor, currency=payment["currency"])  # fmt: skip
+        telemetry.log("refund_requested", **_shown(row))
         return row, True
 
     async def _left(
@@ -199,8 +198,8 @@ class Refunds:
         except (PaymentUnavailable, PaymentsOff, NotFound, StoreError) as error:
             # A provider that is not set up now may have had it in an earlier try: nothing is given back for that.
             pause_s = min(PAUSE_MAX_S, PAUSE_FIRST_S * 2 ** min(row["attempts"] - 1, 20))
-            telemetry.warn("refund_waits", order_id=row["order_id"], refund_id=str(row["id"]), reason=error.message,
-                           attempts=row["attempts"], pause_s=pause_s)  # fmt: skip
+            telemetry.warn("refund_waits", **_shown(row), reason=error.message, attempts=row["attempts"],
+                           pause_s=pause_s)  # fmt: skip
             async with connection(self._pg) as db:
                 await db.execute(statements.refunds.try_again, row["id"], timedelta(seconds=pause_s))
         except PaymentError as error:
@@ -255,8 +254,7 @@ class Refunds:
         await self._forward(row, result.state, result.provider_refund_id, result.failure)
 
     async def _give_back(self, row: asyncpg.Record, error: PaymentError) -> None:
-        telemetry.error("refund_failed", exc=error, order_id=row["order_id"], provider=row["provider"],
-                        refund_id=str(row["id"]), amount_cents=row["amount_minor"])  # fmt: skip
+        telemetry.error("refund_failed", exc=error, **_shown(row))
         await self._forward(row, RefundState.FAILED, None, error.provider_code or error.code)
 
     async def _forward(
@@ -268,9 +266,7 @@ class Refunds:
             await forward_refund(db, order, payment, refund, state, provider_refund_id, failure)
             await _set_status(db, order)
         metrics.REFUNDED.add(1, order["provider"], state.value)
-        telemetry.log("refund_forwarded", order_id=order["order_id"], provider=order["provider"],
-                      refund_id=str(row["id"]), state=state.value, amount_cents=row["amount_minor"],
-                      currency=payment["currency"])  # fmt: skip
+        telemetry.log("refund_forwarded", **_shown(row), state=state.value)
         await self._sync.tell_redis(order)
 
     async def _refuse(self, row: asyncpg.Record, why: str) -> None:
@@ -289,9 +285,7 @@ class Refunds:
                 currency=payment["currency"],
                 take_id=refund["id"],
             )
-        telemetry.log("refund_refused", order_id=order["order_id"], provider=order["provider"],
-                      refund_id=str(row["id"]), amount_cents=row["amount_minor"], currency=payment["currency"],
-                      reason=why)  # fmt: skip
+        telemetry.log("refund_refused", **_shown(row), reason=why)
 
 
 def _check(reason: str | None, key: str | None) -> None:
@@ -301,6 +295,17 @@ def _check(reason: str | None, key: str | None) -> None:
     ):
         if text is not None and not (1 <= len(text) <= chars_max and text.isprintable()):
             raise RequestInvalid(f"{field}: 1 to {chars_max} printable characters", field=field)
+
+
+def _shown(row: asyncpg.Record) -> dict[str, Any]:
+    """A refund in the log, of a row that has its currency."""
+    return {
+        "order_id": row["order_id"],
+        "provider": row["provider"],
+        "refund_id": str(row["id"]),
+        "amount_cents": row["amount_minor"],
+        "currency": row["currency"],
+    }
 
 
 async def _locked(db: PoolConnection, row: asyncpg.Record) -> tuple[asyncpg.Record, asyncpg.Record]:

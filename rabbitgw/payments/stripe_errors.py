@@ -2,7 +2,7 @@
 
 The rule is whether Stripe has decided. What it refused it will refuse again: PaymentRefused, or RequestInvalid where a
 field of the checkout is at fault. All else (no answer, 409, 429, 5xx, an answer that makes no sense) leaves the effect
-unknown: PaymentUnavailable, and the same call with the same key may be sent again. Messages for callers never quote
+unknown: PaymentUnavailable, and the same call with the same key may be sent again. Messages never quote
 Stripe's, which may repeat what was sent; the code and Stripe's request id are enough to find it there.
 """
 
@@ -40,7 +40,7 @@ def stripe_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except stripe.StripeError as error:
-        raise _ours(error, doing) from error
+        raise _ours(error, doing) from None  # whose message may repeat what was sent, to the log too
     except (aiohttp.ClientError, TimeoutError, OSError) as error:  # an answer that broke off in its body
         raise PaymentUnavailable(f"Stripe: {doing}: {type(error).__name__}") from error
     except (KeyError, AttributeError, TypeError, ValueError) as error:  # an answer of another shape

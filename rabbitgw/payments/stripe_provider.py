@@ -7,6 +7,7 @@ later payments (no `setup_future_usage`), so Alipay is never asked off session. 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -54,6 +55,8 @@ ALIPAY: Final = "alipay"
 ALIPAY_CURRENCIES: Final = frozenset(
     ["AUD", "CAD", "CNY", "EUR", "GBP", "HKD", "JPY", "MYR", "NZD", "SGD", "USD"]
 )
+# Stripe's library logs what it sends and is answered, client secrets and addresses among it, at DEBUG.
+logging.getLogger("stripe").setLevel(logging.WARNING)
 # Stripe's own words; another reason goes into the metadata.
 REASONS: Final = frozenset({"duplicate", "fraudulent", "requested_by_customer"})
 TEXT_MAX: Final = 500  # of a value of metadata
@@ -232,7 +235,9 @@ class StripeProvider:
         signature = headers.get("stripe-signature")
         if not signature:
             raise SignatureInvalid("Stripe-Signature: missing")
-        if not any(self._signed(body, signature, secret) for secret in self._secrets):
+        if not signature.isascii() or not any(
+            self._signed(body, signature, secret) for secret in self._secrets
+        ):
             raise SignatureInvalid(
                 f"Stripe-Signature: made with none of our secrets, or more than {self._tolerance_s} s ago"
             )
