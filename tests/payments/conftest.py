@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from pydantic import SecretStr
 
 from rabbitgw.config import Settings
 from rabbitgw.payments.till import Payments
@@ -13,9 +12,7 @@ from rabbitgw.redis_link import RedisLink
 from rabbitgw.stores import Pool
 from tests.books import Shop
 from tests.fakes.stripe.fake import FakeStripe, open_fake_stripe
-from tests.payments.shop import SECRETS, PaymentShop
-
-STRIPE_KEY = "sk_test_of_the_shop"
+from tests.payments.shop import STRIPE_KEY, PaymentShop, shop_settings
 
 
 @pytest.fixture
@@ -26,15 +23,7 @@ async def stripe() -> AsyncIterator[FakeStripe]:
 
 @pytest.fixture
 def payment_settings(stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    return Settings.load(
-        stripe_secret_key=SecretStr(STRIPE_KEY),
-        stripe_publishable_key="pk_test_of_the_shop",
-        stripe_webhook_secret=SecretStr(",".join(SECRETS)),
-        stripe_api_base=stripe.url,
-        admin_key=SecretStr("admin-of-the-tests"),
-        bank_details="Rabbit Ltd, IBAN XX00",
-        payment_timeout_s=10.0,
-    )
+    return shop_settings(stripe)
 
 
 @pytest.fixture
