@@ -40,7 +40,10 @@ bench-reports: $(VENV)/.test
 
 # Ten thousand streams in a row, a third of them rude, twice: minutes; and 100 000 keys on 1 000 plans that load and
 # change, SOAK_S seconds for each half of eleven rounds. The results are bench/results/soak_streams.md and soak_plans.json.
+# Before them payments: a thousand random histories, deaths at every step of each story; a quarter of an hour.
 soak: $(VENV)/.test
+	RABBITGW_SOAK_EXAMPLES=$(or $(SOAK_EXAMPLES),1000) $(BIN)/python -m pytest -s -o timeout=0 \
+		tests/payments/test_machine.py tests/payments/test_crashes.py tests/flows/test_payment_kill.py
 	$(BIN)/python -m bench.soak_streams
 	$(BIN)/python -m bench.soak_plans $(if $(SOAK_S),--seconds $(SOAK_S))
 

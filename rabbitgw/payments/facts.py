@@ -151,7 +151,8 @@ async def _refunds(
     rows = await db.fetch(statements.refunds.of_order, order["order_id"])
     known = {row["provider_refund_id"]: row for row in rows if row["provider_refund_id"] is not None}
     ours = {str(row["id"]): row for row in rows if row["ours"]}
-    for fact in facts:
+    # What failed frees its share of a bonus for what was made after it. Ours have their shares already.
+    for fact in sorted(facts, key=lambda one: (one.state is not RefundState.FAILED, one.refund_id is None)):
         row = known.get(fact.provider_refund_id) or ours.get(fact.refund_id or "")
         if row is None:
             row = await _foreign_refund(db, order, payment, fact)
@@ -162,7 +163,7 @@ async def _foreign_refund(
     db: PoolConnection, order: asyncpg.Record, payment: asyncpg.Record, fact: RefundFact
 ) -> asyncpg.Record:
     """One that somebody made at the provider: it is taken whatever the wallet has left."""
-    bonus_nanos = await bonus_share(db, order, payment, fact.amount_minor)
+    bonus_nanos = await bonus_share(db, order, payment, fact.amount_minor, at_provider=True)
     row = await db.fetchrow(
         statements.refunds.create, new_id(), order["order_id"], payment["id"], order["provider"],
         fact.provider_refund_id, None, fact.amount_minor, nanos_of_minor(payment["currency"], fact.amount_minor),
@@ -212,15 +213,25 @@ async def forward_refund(
 
 
 async def bonus_share(
-    db: PoolConnection, order: asyncpg.Record, payment: asyncpg.Record, amount_minor: int
+    db: PoolConnection,
+    order: asyncpg.Record,
+    payment: asyncpg.Record,
+    amount_minor: int,
+    *,
+    at_provider: bool = False,
 ) -> int:
-    """What of a payment's bonus goes back with an amount of it: in proportion, over all refunds together."""
+    """What of a payment's bonus goes back with an amount of it: in proportion, over all refunds together.
+
+    `at_provider`: over those that the provider has. One of ours that is on its way it will refuse if it does not fit.
+    """
     if not payment["bonus_nanos"]:
         return 0
     rows = [
         row
         for row in await db.fetch(statements.refunds.of_order, order["order_id"])
-        if row["payment_id"] == payment["id"] and row["state"] in (*ALIVE, "requested")
+        if row["payment_id"] == payment["id"]
+        and row["state"] in (*ALIVE, "requested")
+        and not (at_provider and row["provider_refund_id"] is None)
     ]
     back_minor = min(payment["amount_minor"], sum(row["amount_minor"] for row in rows) + amount_minor)
     frozen = [

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import stripe as stripe_library
-from pydantic import SecretStr
 
 from rabbitgw.config import Settings
 from rabbitgw.payments.till import Payments
@@ -15,9 +14,7 @@ from rabbitgw.stores import Pool
 from tests.books import Shop
 from tests.fakes.stripe.fake import FakeStripe, open_fake_stripe
 from tests.payments.harbour_world import PACKAGE, installed
-from tests.payments.shop import SECRETS, PaymentShop
-
-STRIPE_KEY = "sk_test_of_the_shop"
+from tests.payments.shop import STRIPE_KEY, PaymentShop, shop_settings
 
 
 @pytest.fixture
@@ -28,15 +25,7 @@ async def stripe() -> AsyncIterator[FakeStripe]:
 
 @pytest.fixture
 def payment_settings(stripe: FakeStripe, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    return Settings.load(
-        stripe_secret_key=SecretStr(STRIPE_KEY),
-        stripe_publishable_key="pk_test_of_the_shop",
-        stripe_webhook_secret=SecretStr(",".join(SECRETS)),
-        stripe_api_base=stripe.url,
-        admin_key=SecretStr("admin-of-the-tests"),
-        bank_details="Rabbit Ltd, IBAN XX00",
-        payment_timeout_s=10.0,
-    )
+    return shop_settings(stripe)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import orjson
+from pydantic import SecretStr
 
 from rabbitgw.config import Settings
 from rabbitgw.payments.events import receive_webhook
@@ -20,6 +21,19 @@ from tests.fakes.stripe.webhooks import signed
 
 SECRETS = ("whsec_of_the_shop", "whsec_that_is_rolled_in")
 DOLLAR = 1_000_000_000
+STRIPE_KEY = "sk_test_of_the_shop"
+
+
+def shop_settings(stripe: FakeStripe) -> Settings:
+    return Settings.load(
+        stripe_secret_key=SecretStr(STRIPE_KEY),
+        stripe_publishable_key="pk_test_of_the_shop",
+        stripe_webhook_secret=SecretStr(",".join(SECRETS)),
+        stripe_api_base=stripe.url,
+        admin_key=SecretStr("admin-of-the-tests"),
+        bank_details="Rabbit Ltd, IBAN XX00",
+        payment_timeout_s=10.0,
+    )
 
 
 @dataclass

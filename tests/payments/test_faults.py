@@ -340,3 +340,30 @@ async def test_a_refund_waits_for_a_provider_that_is_not_there(
     assert await shop.shop.pg.fetchval("SELECT state FROM refunds") == "succeeded"
     assert await customer.ledger_nanos() == 6 * DOLLAR
     await shop.balanced()
+
+
+# -- refunds and disputes that meet
+
+
+@pytest.mark.parametrize("first", ["failed", "not sent"])
+async def test_a_bonus_goes_back_with_a_refund_whatever_became_of_another(
+    shop: PaymentShop, first: str
+) -> None:
+    """Of 10.00 with a bonus of 1.00 everything is sent back at Stripe, beside a refund that came to nothing."""
+    customer, stripe = await shop.customer(), shop.stripe
+    made = await shop.paid(customer, bonus_nanos=DOLLAR)
+    txn = made.init.provider_txn_id
+    if first == "failed":
+        refund = await stripe.dashboard_refund(txn)
+        await shop.settle()
+        assert await customer.ledger_nanos() == 0
+        await stripe.fail_refund(refund["id"])
+    else:
+        stripe.fault("POST", "/v1/refunds", "cut", times=2)
+        assert (await shop.refund(made.order_id, 600)).state == "taken"
+        assert await customer.ledger_nanos() == 4_400_000_000
+    await stripe.dashboard_refund(txn)
+    await quiesce(shop)
+    assert await shop.status(made.order_id) == "refunded"
+    assert await shop.booked() == {"cash:stripe": FEE, "fees:stripe": -FEE}
+    await shop.balanced()
