@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NOT_OURS: Final = "no order of ours"
 OTHER_MODE: Final = "of the other mode, test or live"
-LOOKS_MAX: Final = 3  # a look that is overtaken again and again is for later
+LOOKS_MAX: Final = 8  # each event of an order that is worked off beside may overtake once
 
 
 @dataclass(frozen=True, slots=True)
