@@ -58,7 +58,7 @@ ETAG_HEADER: Final = {
 TAGS: Final = {
     Auth.ADMIN: "the operator's, with the admin key or a key with the scope admin; 404 while no admin key is set",
     Auth.CALLER: "a caller's, with a key of theirs: of their own account, nothing else",
-    Auth.EITHER: "a caller's, of their own account; or the operator's, of any",
+    Auth.EITHER: "a caller's, of their own account; or the operator's, of any (or DEV_API_KEY's)",
     Auth.CASHIER: "the operator's, or DEV_API_KEY's",
     Auth.NONE: "for anybody",
 }

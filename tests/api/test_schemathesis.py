@@ -124,6 +124,7 @@ BEYOND_SCHEMA = {
     ("POST /v1/admin/credit-codes", "amount_nanos"): "left out, or of a kind that has a percentage",
     ("POST /v1/admin/credit-codes", "percent"): "left out, or of a kind that has an amount",
     ("POST /v1/admin/credit-codes", "expires_at"): "lies in the past",
+    ("GET /v1/admin/payments/figures", "from"): "after `to`, or after now",
     ("POST /v1/admin/wallets/credit", "currency"): "not the account's own",
     ("POST /v1/admin/wallets/credit", "amount_nanos"): "the balance would go beyond its limit",
     ("POST /v1/payments/checkout", "user_id"): "neither it nor account_id is given by the operator",
