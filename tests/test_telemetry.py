@@ -117,3 +117,22 @@ async def test_what_waits_leaves_in_pieces_that_a_pipe_keeps_whole(monkeypatch: 
         monkeypatch.undo()
     assert all(len(text) <= 4096 and text.endswith("\n") for text in written)
     assert [orjson.loads(line)["number"] for line in "".join(written).splitlines()] == list(range(100))
+
+
+async def test_a_tasks_lines_say_what_they_are_about_and_no_other_tasks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def one(about: str, **said: str) -> None:
+        telemetry.about(request_id=about)
+        await asyncio.sleep(0)
+        telemetry.log("info", **said)
+        telemetry.warn("warning", **said)
+
+    with configured():
+        await asyncio.gather(one("a"), one("b", order_id="o"), one("c", request_id="its own"))
+        telemetry.error("outside")
+        lines = [orjson.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = {(line["event"], line.get("request_id"), line.get("order_id")) for line in lines}
+    ids = [("a", None), ("b", "o"), ("its own", None)]
+    assert told == {(event, *one) for event in ("info", "warning") for one in ids} | {("outside", None, None)}
+    assert len(lines) == 7

@@ -84,6 +84,30 @@ async def test_a_checkout_is_answered_in_the_shapes_that_pages_are_written_again
     assert [one.status for one in till.stripe.requests if one.path == "/v1/payment_intents"] == [200] * 7
 
 
+async def test_an_order_that_stripe_did_not_answer_is_asked_for_again_by_its_name(till: Till) -> None:
+    """And nothing of what was sent is quoted, to the caller or in the log with its stack."""
+    named = {"order_id": "ORD-1", "receipt_email": RECEIPT_TO}
+    for how in (
+        {"kind": "status", "status": 500},
+        {"kind": "cut", "when": "after"},
+        {"kind": "garbage", "when": "after"},
+    ):
+        till.stripe.fault("POST", "/v1/payment_intents", times=2, **how)
+        reply = await till.reply(
+            "/v1/payments/checkout", {"user_id": till.user_id, "amount_cents": 1000, **named}
+        )
+        assert (reply.status, reply.json()["error"]["code"]) == (503, "payment_provider_unavailable")
+        assert reply.headers["retry-after"]
+        assert RECEIPT_TO not in reply.body.decode()
+        assert await till.status("ORD-1") == "created"
+        till.stripe.clear_faults()
+    made = await till.checkout(**named)
+    assert [one["id"] for one in await till.stripe.all("payment_intent")] == [made["provider_txn_id"]]
+    unfit = await till.checkout(400, receipt_email=RECEIPT_TO.replace(".com", ""))
+    assert unfit["error"]["field"] == "receipt_email"
+    assert RECEIPT_TO.rpartition(".")[0] not in unfit["error"]["message"]
+
+
 BAD: list[tuple[str, dict[str, Any] | bytes, str | None]] = [
     *(
         ("/v1/payments/checkout", {"amount_cents": amount}, "amount_cents")
