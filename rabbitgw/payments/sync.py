@@ -1,9 +1,10 @@
 """Looks at a payment at its provider and applies what is so: what every event, poll and confirmation comes down to.
 
 Owns which order a payment belongs to, and that an earlier look is not applied after a later one: a look takes its
-number before it asks, and what it saw is left alone when a higher number was applied meanwhile. It looks again then: the
-later one may have been at another payment of the order. The provider is asked outside of any transaction. A payment is matched by the provider's id; else by the order that it names, in this
-deployment. What names none of our orders is not ours.
+number before it asks, and what it saw is left alone when a higher number was applied meanwhile. It looks again then:
+the later one may have been at another payment of the order. The provider is asked outside of any transaction. A payment
+is matched by the provider's id; else by the order that it names, in this deployment. What names none of our orders is
+not ours.
 """
 
 from __future__ import annotations
