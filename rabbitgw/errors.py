@@ -296,8 +296,14 @@ class PaymentRefused(PaymentError):
 
 
 class PaymentUnavailable(PaymentError):
+    """`kept`: the provider answers the same call so again, for as long as it keeps what it answered."""
+
     http_status = 503
     code = "payment_provider_unavailable"
+
+    def __init__(self, message: str, *, provider_code: str | None = None, kept: bool = False) -> None:
+        super().__init__(message, provider_code=provider_code)
+        self.kept = kept
 
 
 class PaymentsOff(PaymentError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from rabbitgw import statements, telemetry
 from rabbitgw.clock import new_id
+from rabbitgw.errors import BalanceLimit
 from rabbitgw.payments import booking
 from rabbitgw.payments.booking import RefundMove
 from rabbitgw.payments.codes import release_for_order, use_for_order
@@ -52,7 +53,12 @@ async def apply_facts(
     fresh = payment is None and facts.received_minor > 0
     if fresh:
         review = misfit(order, facts, payments, stray=stray)
-        payment = await _receive(db, order, facts, payment_id, review)
+        try:
+            async with db.transaction():
+                payment = await _receive(db, order, facts, payment_id, review)
+        except BalanceLimit as error:  # the money came in all the same
+            review = error.message
+            payment = await _receive(db, order, facts, payment_id, review)
         payments.append(payment)
     if payment is not None:
         if payment["fee_nanos"] is None and facts.fee_nanos is not None and facts.fee_currency is not None:

@@ -56,7 +56,8 @@ def _ours(error: stripe.StripeError, doing: str) -> RabbitError:
     status = error.http_status
     decided = status is not None and 400 <= status < 500 and status not in _UNDECIDED
     if not decided or isinstance(error, (stripe.APIConnectionError, stripe.RateLimitError)):
-        return PaymentUnavailable(said, provider_code=code)
+        replayed = (error.headers or {}).get("Idempotent-Replayed") == "true"
+        return PaymentUnavailable(said, provider_code=code, kept=replayed)
     if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)):
         # Ours to mend, and then the same call may pass: nobody's order is refused for a key that was rolled.
         return PaymentUnavailable(f"{said}: STRIPE_SECRET_KEY is not taken", provider_code=code)

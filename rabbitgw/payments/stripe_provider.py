@@ -18,7 +18,7 @@ import orjson
 import stripe
 
 from rabbitgw import clock
-from rabbitgw.errors import PaymentRefused, PaymentsOff, RequestInvalid, SignatureInvalid
+from rabbitgw.errors import PaymentRefused, PaymentsOff, PaymentUnavailable, RequestInvalid, SignatureInvalid
 from rabbitgw.payments.contract import (
     CHECKOUT_SESSION,
     Backfilled,
@@ -117,6 +117,12 @@ class StripeProvider:
         customer = order.customer_ref or await self._customer(order, "")
         try:
             return await self._create(order, customer)
+        except PaymentUnavailable as error:
+            # A 5xx is kept with its key for a day. What was made before it, if anything was, is found.
+            found = await self._search(replace(order, customer_ref=customer)) if error.kept else None
+            if found is None:
+                raise
+            return await self.resume(found)
         except PaymentRefused as error:
             if error.provider_code != "resource_missing" or order.customer_ref is None:
                 raise
@@ -191,6 +197,15 @@ class StripeProvider:
 
     async def _customer(self, order: Order, suffix: str) -> str:
         """Who the account is at Stripe. By number: no name or address of a person leaves for this."""
+        try:
+            return await self._new_customer(order, suffix)
+        except PaymentUnavailable as error:
+            if not error.kept:
+                raise
+        # a second Customer does no harm; an account that cannot pay for a day does
+        return await self._new_customer(order, f"{suffix}:for:{order.order_id}")
+
+    async def _new_customer(self, order: Order, suffix: str) -> str:
         with stripe_errors("making a Customer"):
             made = await self._client.v1.customers.create_async(
                 {"metadata": {"account_id": str(order.account_id), DEPLOYMENT_KEY: order.deployment}},
