@@ -64,7 +64,7 @@ class Providers:
         if provider is not None:
             return provider
         if name in self._installed:
-            raise PaymentsOff(f"the payment provider {name} is not set up")
+            raise PaymentsOff(f"the payment provider {name} is not set up; docs/PAYMENTS.md says how")
         shown = name if _NAME.fullmatch(name) else "of this name"
         raise NotFound(f"there is no payment provider {shown}", field="provider")
 
