@@ -294,7 +294,10 @@ class StripeProvider:
     async def _refund(
         self, provider_txn_id: str, amount: int | None, reason: str | None, refund_id: str
     ) -> RefundResult:
-        status = await self.query(provider_txn_id)
+        try:
+            status = await self.query(provider_txn_id)
+        except PaymentRefused as error:  # it was paid there: this is another account's key, and not for long
+            raise PaymentUnavailable(error.message, provider_code=error.provider_code) from error
         for known in status.refunds:
             if known.refund_id == refund_id:  # of a try whose answer was lost
                 return RefundResult(known.provider_refund_id, known.state, known.failure)

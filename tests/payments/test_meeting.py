@@ -15,7 +15,7 @@ from rabbitgw.errors import Conflict, NotFound, PaymentRefused, PostgresUnavaila
 from rabbitgw.payments import sync
 from rabbitgw.stores import Pool, PoolConnection
 from rabbitgw.stores import transaction as real_transaction
-from tests.payments.dying import quiesce
+from tests.payments.dying import overdue, quiesce
 from tests.payments.shop import DOLLAR, PaymentShop
 
 TEN = 10 * DOLLAR
@@ -51,6 +51,41 @@ async def test_a_refund_and_a_dispute_at_once(shop: PaymentShop, first: str) -> 
     assert await customer.redis_nanos() == 0
     frozen = 6 * DOLLAR if first == "refund" else TEN
     assert await shop.booked() == {"disputes": frozen, "cash:stripe": -frozen + FEE, "fees:stripe": -FEE}
+    await shop.balanced()
+
+
+async def test_a_refund_of_more_than_stripe_has_left_is_given_back(shop: PaymentShop) -> None:
+    """Half of it is disputed, and nobody has heard of that. The worker meets it, and goes on to the next."""
+    customer, stripe = await shop.customer(), shop.stripe
+    made, other = await shop.paid(customer), await shop.paid(customer)
+    stripe.fault("POST", "/v1/refunds", "cut", times=4)
+    for one in (made, other):
+        assert (await shop.refund(one.order_id)).state == "taken"
+    await stripe.dispute(made.init.provider_txn_id, 500)
+    await overdue(shop.shop.pg)
+    await shop.payments.refunds.run_one()
+    await shop.payments.refunds.run_one()
+    rows = await shop.shop.pg.fetch("SELECT order_id, state FROM refunds")
+    assert dict(rows) == {made.order_id: "failed", other.order_id: "succeeded"}
+    await quiesce(shop)
+    assert (await shop.status(made.order_id), await customer.ledger_nanos()) == ("disputed", 5 * DOLLAR)
+    await shop.balanced()
+
+
+async def test_a_refund_waits_where_stripe_does_not_know_the_payment(shop: PaymentShop) -> None:
+    """Somebody has put in another account's key: the money may be on its way by the right one."""
+    customer = await shop.customer()
+    made = await shop.paid(customer)
+    shop.stripe.fault("POST", "/v1/refunds", "cut", when="after", times=2)
+    assert (await shop.refund(made.order_id, 400)).state == "taken"
+    intent = shop.stripe.account.objects.pop(made.init.provider_txn_id)
+    await overdue(shop.shop.pg)
+    await shop.payments.refunds.run_one()
+    assert await shop.shop.pg.fetchval("SELECT state FROM refunds") == "taken"
+    shop.stripe.account.objects[made.init.provider_txn_id] = intent
+    await quiesce(shop)
+    assert await shop.shop.pg.fetchval("SELECT state FROM refunds") == "succeeded"
+    assert await customer.ledger_nanos() == 6 * DOLLAR
     await shop.balanced()
 
 
