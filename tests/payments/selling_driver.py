@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import redis
 from hypothesis.stateful import RuleBasedStateMachine
@@ -54,12 +54,15 @@ class SellingDriver(RuleBasedStateMachine):
 
     new_dsn: Callable[[], str]
     redis_url = ""
+    happened: ClassVar[Counter[str]] = Counter()
+    clean: ClassVar[bool] = False  # the last example has come to its end, and left nothing behind
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.opened = open_shop(type(self).new_dsn(), self.redis_url)
         self.shop = self.run(self.opened.__aenter__())
+        SellingDriver.clean = False
         self.stripe = self.shop.stripe
         self.before = Counter(self.run(self.shop.booked()))
         self.customers: list[Customer] = []
@@ -109,10 +112,13 @@ class SellingDriver(RuleBasedStateMachine):
             return False
         at, away = doom
         came = False
-        async with process_that_dies(self.shop, Crashes(at, away=away)):
+        crashes = Crashes(at, away=away)
+        async with process_that_dies(self.shop, crashes):
             with suppress(CallerError, PaymentError):
                 await work()
                 came = True
+        if crashes.met:
+            self.happened["away" if away else "deaths"] += 1
         return came
 
     async def persistently(self, doom: Doom, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -180,6 +186,17 @@ class SellingDriver(RuleBasedStateMachine):
             assert await self.shop.status(order_id) == sale.status, (order_id, sale)
         await self.check_refunds_of_ours()
         await self.shop.balanced()
+        SellingDriver.clean = True
+        self.happened["examples"] += 1
+        for _, _, sale in self.sales():
+            self.happened.update(
+                {
+                    f"orders that are {sale.status}": 1,
+                    "refunds": len(sale.refunds),
+                    "refunds that failed": sum(status == "failed" for _, status in sale.refunds),
+                    "disputes": len(sale.disputes),
+                }
+            )
 
     def read_the_banks_refunds(self) -> None:
         intents = {
