@@ -172,7 +172,7 @@ class Refunds:
             )
             if payment["amount_minor"] > gone:
                 return payment, payment["amount_minor"] - gone
-        raise Conflict(f"order {order_id}: nothing is left to refund", field="order_id")
+        raise Conflict(f"order {order_id} is {status}: nothing is left to refund", field="order_id")
 
     # -- the steps --
 
