@@ -62,13 +62,14 @@ async def no_more_goes_back_than_came_in(world: World) -> None:
 
 @checks(CHECKS)
 async def what_was_never_paid_is_not_refunded(world: World) -> None:
-    """A refund of a payment that nobody has paid, or that is unknown, is refused."""
+    """A refund of a payment that nobody has paid is refused; so is one of an unknown payment, or it waits: the key may be
+    another account's."""
     order = await world.some_order()
     made = await world.provider.create_payment(order)
     await refusal("a refund of what was not paid", world.refund(order, made, None, new_id()), PaymentRefused)
     unknown = made.provider_txn_id[:-1] + "~"
     call = world.provider.refund(unknown, 10, None, refund_id=new_id())
-    await refusal("a refund of an unknown payment", call, PaymentRefused)
+    await refusal("a refund of an unknown payment", call, PaymentRefused, PaymentUnavailable)
 
 
 @checks(CHECKS)
