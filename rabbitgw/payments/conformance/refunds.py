@@ -62,8 +62,8 @@ async def no_more_goes_back_than_came_in(world: World) -> None:
 
 @checks(CHECKS)
 async def what_was_never_paid_is_not_refunded(world: World) -> None:
-    """A refund of a payment that nobody has paid is refused; so is one of an unknown payment, or it waits: the key may be
-    another account's."""
+    """A refund of a payment that nobody has paid is refused; so is one of an unknown payment, or it waits: the key may
+    be another account's."""
     order = await world.some_order()
     made = await world.provider.create_payment(order)
     await refusal("a refund of what was not paid", world.refund(order, made, None, new_id()), PaymentRefused)
