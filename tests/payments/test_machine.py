@@ -51,7 +51,7 @@ faults = st.sampled_from([
 
 
 def payable(sale: Sale) -> bool:
-    return sale.unpaid in ("awaiting_payment", "failed") and not sale.paid
+    return sale.unpaid in ("awaiting_payment", "failed") and not (sale.paid or sale.over)
 
 
 def part(of_cents: int, share: float | None) -> int | None:
@@ -200,7 +200,7 @@ class SellingMachine(SellingDriver):
 
     def gives_up(self, which: int) -> None:
         found = self.pick(which, payable)
-        if found is not None and not found[1].over:
+        if found is not None:
             _, sale = found
             self.run(
                 (self.stripe.expire_session if sale.session else self.stripe.cancel_by_dashboard)(sale.txn)
@@ -334,7 +334,7 @@ class SellingMachine(SellingDriver):
             self.shop.shop.pg.execute("UPDATE payment_orders SET sent_at = sent_at - interval '25 hours'")
         )
         for _, _, sale in self.sales():
-            if sale.session and payable(sale) and not sale.over:
+            if sale.session and payable(sale):
                 sale.unpaid = "canceled"
 
 
@@ -365,7 +365,7 @@ def test_whatever_happens_to_payments_the_books_say_what_is_so(
             deadline=None,
             database=None,
             derandomize=EXAMPLES < 100,
-            phases=[Phase.generate],
+            phases=[Phase.generate],  # to make a failing history smaller takes longer than any test may
             suppress_health_check=list(HealthCheck),
         ),
     )
