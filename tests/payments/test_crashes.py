@@ -20,7 +20,7 @@ from tests.books import Customer
 from tests.payments.dying import Crashes, process_that_dies, quiesce
 from tests.payments.shop import DOLLAR, PaymentShop
 
-STRIDES = {"dies": 31, "away": 61} if "RABBITGW_SOAK_EXAMPLES" not in os.environ else {"dies": 1, "away": 1}
+STRIDES = {"dies": 47, "away": 97} if "RABBITGW_SOAK_EXAMPLES" not in os.environ else {"dies": 1, "away": 1}
 TEN = 10 * DOLLAR
 # Of a payment of 10.00 Stripe keeps 2.9 % and 0.30.
 PAID = {"wallet": TEN, "cash:stripe": -9_410_000_000, "fees:stripe": -590_000_000}
