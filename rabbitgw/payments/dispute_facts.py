@@ -42,7 +42,7 @@ async def apply_disputes(
             if row is None
             else (row["frozen_nanos"], row["frozen_bonus_nanos"], row["withdrawn_nanos"], row["fee_nanos"])
         )
-        now = await _wanted(db, order, payment, fact, was)
+        now = await _wanted(db, order, payment, fact)
         changes = [after - before for before, after in zip(was, now, strict=True)]
         await booking.book_dispute(
             db, order, payment["currency"], dispute_id=fact.dispute_id, taken_from=payment["booked_to"],
@@ -61,7 +61,6 @@ async def _wanted(
     order: asyncpg.Record,
     payment: asyncpg.Record,
     fact: DisputeFact,
-    was: tuple[int, int, int, int],
 ) -> tuple[int, int, int, int]:
     """Frozen, of the bonus, withdrawn, fees: as they are to be."""
     currency = payment["currency"]
@@ -70,15 +69,17 @@ async def _wanted(
     if not (fact.open or fact.lost or withdrawn_nanos):
         return 0, 0, withdrawn_nanos, fee_nanos
     frozen_nanos = nanos_of_minor(currency, fact.amount_minor)
-    bonus_nanos = was[1] if was[0] else await _bonus_share(db, order, payment, fact.amount_minor)
+    bonus_nanos = await _bonus_share(db, order, payment, fact)
     return max(frozen_nanos, withdrawn_nanos), bonus_nanos, withdrawn_nanos, fee_nanos
 
 
 async def _bonus_share(
-    db: PoolConnection, order: asyncpg.Record, payment: asyncpg.Record, amount_minor: int
+    db: PoolConnection, order: asyncpg.Record, payment: asyncpg.Record, fact: DisputeFact
 ) -> int:
+    """Of the bonus, in proportion, as far as others have left it. Anew at each look: a refund that was on its way and
+    came back had less of it frozen."""
     bonus_nanos: int = payment["bonus_nanos"]
-    share = bonus_nanos * amount_minor // int(payment["amount_minor"])
+    share = bonus_nanos * fact.amount_minor // int(payment["amount_minor"])
     refunds = await db.fetch(statements.refunds.of_order, order["order_id"])
     disputes = await db.fetch(statements.disputes.of_order, order["order_id"])
     gone = sum(
@@ -86,7 +87,7 @@ async def _bonus_share(
         for row in refunds
         if row["state"] in ("requested", "taken", "pending", "succeeded")
     )
-    gone += sum(row["frozen_bonus_nanos"] for row in disputes)
+    gone += sum(row["frozen_bonus_nanos"] for row in disputes if row["dispute_id"] != fact.dispute_id)
     return max(0, min(share, bonus_nanos - int(gone)))
 
 

@@ -58,10 +58,13 @@ def _ours(error: stripe.StripeError, doing: str) -> RabbitError:
     if not decided or isinstance(error, (stripe.APIConnectionError, stripe.RateLimitError)):
         replayed = (error.headers or {}).get("Idempotent-Replayed") == "true"
         return PaymentUnavailable(said, provider_code=code, kept=replayed)
+    if isinstance(error, stripe.IdempotencyError):
+        # The key made something by other parameters, like another Customer of the account: it is there to be found.
+        return PaymentUnavailable(said, provider_code="idempotency_error", kept=True)
     if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)):
         # Ours to mend, and then the same call may pass: nobody's order is refused for a key that was rolled.
         return PaymentUnavailable(f"{said}: STRIPE_SECRET_KEY is not taken", provider_code=code)
-    if isinstance(error, stripe.InvalidRequestError) and not isinstance(error, stripe.IdempotencyError):
+    if isinstance(error, stripe.InvalidRequestError):
         field = _FIELDS.get(error.param or "")
         if code in _SMALL:
             size = "small" if code == "amount_too_small" else "large"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rabbitgw.errors import Conflict, PaymentUnavailable, RequestInvalid, TakeShort
@@ -123,6 +125,42 @@ async def test_a_dispute_freezes_is_taken_and_is_given_back_or_not(shop: Payment
     assert await shop.status(made.order_id) == ("paid" if back else "disputed")
     assert await shop.house("disputes") == 0
     await shop.balanced()
+
+
+async def test_a_dispute_takes_the_bonus_that_a_refund_on_its_way_gave_back(shop: PaymentShop) -> None:
+    customer = await shop.customer()
+    made = await shop.paid(customer, 4500, bonus_nanos=5 * DOLLAR, package_credits=500)
+    shop.stripe.fault("POST", "/v1/refunds", "status", status=500, times=2)
+    assert (await shop.refund(made.order_id, 1500)).state == "taken"
+    dispute = await shop.stripe.dispute(made.init.provider_txn_id)
+    await shop.settle()
+    assert await shop.house("bonus") == 0
+    await shop.as_owner("UPDATE refunds SET next_try_at = now()")
+    await shop.payments.run_once()  # which Stripe refuses of a payment that is disputed
+    assert await shop.house("bonus") == -1_666_666_666
+    await shop.stripe.withdraw_funds(dispute["id"])
+    await shop.stripe.close_dispute(dispute["id"], "lost")
+    await shop.settle()
+    assert (await shop.house("bonus"), await customer.ledger_nanos()) == (0, 0)
+    await shop.balanced()
+
+
+async def test_an_order_is_found_though_the_account_is_another_customer_meanwhile(shop: PaymentShop) -> None:
+    customer = await shop.customer()
+    shop.stripe.fault("POST", "/v1/payment_intents", "cut", when="after", times=2)
+    with pytest.raises(PaymentUnavailable):
+        await shop.checkout(customer, order_id="ORD-4")
+    await shop.as_owner(
+        f"INSERT INTO provider_customers VALUES ({customer.id}, 'stripe', false, '{await another(shop)}', now())"
+    )
+    made = await shop.checkout(customer, order_id="ORD-4")
+    assert [one["id"] for one in await shop.stripe.all("payment_intent")] == [made.init.provider_txn_id]
+
+
+async def another(shop: PaymentShop) -> str:
+    """A Customer at Stripe."""
+    provider: Any = shop.payments.providers.get("stripe")
+    return str((await provider._client.v1.customers.create_async({})).id)
 
 
 async def test_an_inquiry_freezes_nothing(shop: PaymentShop) -> None:
