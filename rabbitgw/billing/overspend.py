@@ -9,7 +9,7 @@ A hold bounds what happens before the next one, so only what holds do not see ca
   tools         calls in which the provider ran tools of its own, in whole: how often it does is not ours to limit
   estimated     calls that were not streamed and stated no usage, in whole
   late          charges that came after their hold had expired with its worker's lease
-  taken         what refunds, disputes and true-ups have taken out of a wallet, spent or not
+  taken         what disputes, true-ups and refunds that nobody had set aside have taken out of a wallet, spent or not
   corrected     what re-ratings have added to the cost of calls that had ended
 A call that is not streamed and states its usage has no class: its output is limited to what was held.
 Knows no wallet; the audit compares.

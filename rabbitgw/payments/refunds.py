@@ -219,7 +219,7 @@ class Refunds:
             payment = await _payment(db, refund)
             move = RefundMove(refund)
             lines = refund_lines(order, payment["currency"], **move.terms)
-            detail = {"refund_id": move.refund_id}
+            detail: dict[str, Any] = {"refund_id": move.refund_id}
             if move.taken_from == booking.CLEARING:
                 taken = await ledger.append_one(
                     db,
@@ -230,6 +230,7 @@ class Refunds:
                     detail=detail,
                 )
             else:
+                detail["set_aside"] = self._unspent_only  # which the bound of overspend goes by
                 moved = await self._takes.take(
                     db, account_id=account.id, partition=account.partition, currency=payment["currency"],
                     amount_nanos=move.total_nanos, take_id=refund["id"], lines=lines, kind=ledger.REFUND,

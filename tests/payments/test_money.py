@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rabbitgw.billing.overspend import overspend_bounds
 from rabbitgw.errors import Conflict, PaymentUnavailable, RequestInvalid, TakeShort
 from tests.payments.shop import DOLLAR, PaymentShop
 
@@ -97,6 +98,7 @@ async def test_a_refund_made_at_stripe_takes_the_money_though_it_be_spent(shop: 
     await customer.call(3 * DOLLAR)
     await shop.stripe.dashboard_refund(made.init.provider_txn_id, 1000)
     await shop.settle()
+    assert (await overspend_bounds(shop.shop.pg, shop.settings))["taken"] == TEN
     assert await customer.redis_nanos() == -6 * DOLLAR
     assert await shop.status(made.order_id) == "refunded"
     await shop.balanced()
