@@ -8,17 +8,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from rabbitgw.billing.accounts import get_account
 from rabbitgw.billing.credits import Credits
 from rabbitgw.billing.loops import run_worker
 from rabbitgw.billing.takes import Takes
+from rabbitgw.billing.users import get_user
 from rabbitgw.payments.events import Backfill, Events
-from rabbitgw.payments.orders import Orders
+from rabbitgw.payments.orders import NewOrder, Orders
 from rabbitgw.payments.refunds import Refunds
 from rabbitgw.payments.registry import Providers
 from rabbitgw.payments.sync import Sync
 
 if TYPE_CHECKING:
     from rabbitgw.config import Settings
+    from rabbitgw.payments.contract import InitResult
     from rabbitgw.redis_link import RedisLink
     from rabbitgw.stores import Pool
 
@@ -42,6 +45,19 @@ class Payments:
         self.events = Events(pg, self.providers, self.sync)
         self.backfill = Backfill(pg, self.providers, self.sync)
         self.wake = asyncio.Event()
+
+    async def create_checkout(
+        self, user_id: int, provider_name: str, order_id: str, amount_cents: int, currency: str
+    ) -> InitResult:
+        """Buy credit for a user in any amount, for programs that use this as a library.
+
+        Units:  amount_cents in the currency's smallest unit.
+        Raises: as `Orders.checkout`; NotFound for a user that is not there.
+        """
+        user = await get_user(self.pg, user_id)
+        account = await get_account(self.pg, user.account_id)
+        new = NewOrder(provider_name, amount_cents, currency, user_id)
+        return (await self.orders.checkout(account, new, order_id)).init
 
     async def run_once(self) -> int:
         """Work off events and refunds that are due. Returns: how many. Raises: StoreError."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rabbitgw.billing.overspend import overspend_bounds
+from rabbitgw.billing.users import create_user
 from rabbitgw.errors import Conflict, PaymentUnavailable, RequestInvalid, TakeShort
 from tests.payments.shop import DOLLAR, PaymentShop
 
@@ -157,6 +158,17 @@ async def test_an_order_is_found_though_the_account_is_another_customer_meanwhil
     )
     made = await shop.checkout(customer, order_id="ORD-4")
     assert [one["id"] for one in await shop.stripe.all("payment_intent")] == [made.init.provider_txn_id]
+
+
+async def test_a_program_may_sell_to_a_user_without_http(shop: PaymentShop) -> None:
+    customer = await shop.customer()
+    user = await create_user(shop.shop.pg, customer.id, "ann")
+    init = await shop.payments.create_checkout(user.id, "stripe", "ORD-5", 1000, "USD")
+    assert (init.type, set(init.payload)) == ("client_secret", {"client_secret"})
+    await shop.stripe.pay(init.provider_txn_id)
+    await shop.settle()
+    assert (await shop.status("ORD-5"), await customer.ledger_nanos()) == ("paid", TEN)
+    await shop.balanced()
 
 
 async def another(shop: PaymentShop) -> str:
