@@ -2004,13 +2004,19 @@ CREATE UNIQUE INDEX model_rules_one_in_force ON model_rules USING btree (account
 
 CREATE INDEX payment_orders_account ON payment_orders USING btree (account_id, id DESC);
 
+CREATE INDEX payment_orders_created ON payment_orders USING btree (created_at);
+
 CREATE INDEX payment_orders_open ON payment_orders USING btree (id) WHERE (status = ANY (ARRAY['created'::text, 'awaiting_payment'::text, 'processing'::text, 'failed'::text]));
 
-CREATE UNIQUE INDEX payment_orders_payment ON payment_orders USING btree (provider, payment_id) WHERE (payment_id IS NOT NULL);
+CREATE UNIQUE INDEX payment_orders_payment ON payment_orders USING btree (payment_id, provider) WHERE (payment_id IS NOT NULL);
 
-CREATE UNIQUE INDEX payment_orders_txn ON payment_orders USING btree (provider, provider_txn_id) WHERE (provider_txn_id IS NOT NULL);
+CREATE INDEX payment_orders_review ON payment_orders USING btree (id) WHERE (status = 'needs_review'::text);
+
+CREATE UNIQUE INDEX payment_orders_txn ON payment_orders USING btree (provider_txn_id, provider) WHERE (provider_txn_id IS NOT NULL);
 
 CREATE INDEX payments_order ON payments USING btree (order_id);
+
+CREATE INDEX payments_received ON payments USING btree (received_at);
 
 CREATE INDEX plan_assignments_account ON plan_assignments USING btree (account_id);
 
@@ -2025,6 +2031,8 @@ CREATE INDEX prices_effective ON prices USING btree (effective_from);
 CREATE INDEX prices_newest ON prices USING btree (pattern, currency, effective_from DESC, id DESC);
 
 CREATE INDEX prices_plan ON prices USING btree (plan_id, pattern, effective_from DESC, id DESC) WHERE (plan_id IS NOT NULL);
+
+CREATE INDEX provider_events_given_up ON provider_events USING btree (received_at) WHERE (state = 'given_up'::text);
 
 CREATE INDEX provider_events_received ON provider_events USING btree (received_at);
 

@@ -169,11 +169,12 @@ class Backfill:
         for provider in self._providers:
             async with connection(self._pg) as db:
                 row = await db.fetchrow(statements.provider_events.backfilled, provider.name)
-                first = await db.fetchval(statements.orders.first, provider.name, self.BACK_MAX)
-            if first is None:  # nothing of ours can have happened there, only other programs' payments
-                continue
             now = datetime.fromtimestamp(now_ms() / 1000, UTC)
             if row is not None and now - row["ran_at"] < self.EVERY:
+                continue
+            async with connection(self._pg) as db:
+                first = await db.fetchval(statements.orders.first, provider.name, self.BACK_MAX)
+            if first is None:  # nothing of ours can have happened there, only other programs' payments
                 continue
             since = first if row is None else max(first, row["asked_until"])
             since -= self.OVERLAP

@@ -43,9 +43,11 @@ COMMENT ON COLUMN payment_orders.payment_id IS 'The provider''s id of the paymen
 COMMENT ON COLUMN payment_orders.reads IS
     'Each look at the provider takes the next number before it looks. What an earlier look saw is not applied after a later.';
 COMMENT ON COLUMN payment_orders.sent_at IS 'When the provider was first asked: for how long its idempotency key is good.';
-CREATE UNIQUE INDEX payment_orders_txn ON payment_orders (provider, provider_txn_id) WHERE provider_txn_id IS NOT NULL;
-CREATE UNIQUE INDEX payment_orders_payment ON payment_orders (provider, payment_id) WHERE payment_id IS NOT NULL;
+CREATE UNIQUE INDEX payment_orders_txn ON payment_orders (provider_txn_id, provider) WHERE provider_txn_id IS NOT NULL;
+CREATE UNIQUE INDEX payment_orders_payment ON payment_orders (payment_id, provider) WHERE payment_id IS NOT NULL;
 CREATE INDEX payment_orders_account ON payment_orders (account_id, id DESC);
+CREATE INDEX payment_orders_created ON payment_orders (created_at);
+CREATE INDEX payment_orders_review ON payment_orders (id) WHERE status = 'needs_review';
 CREATE INDEX payment_orders_open ON payment_orders (id)
     WHERE status IN ('created', 'awaiting_payment', 'processing', 'failed');
 SELECT app_may('SELECT, INSERT, UPDATE (status, provider_txn_id, payment_id, failure_code, review_reason, reads,
@@ -71,6 +73,7 @@ CREATE TABLE payments (
 COMMENT ON TABLE payments IS 'Money that came in, once per payment of the provider''s.';
 COMMENT ON COLUMN payments.booked_to IS 'The account''s wallet; or clearing, when it was not what the order asked for.';
 CREATE INDEX payments_order ON payments (order_id);
+CREATE INDEX payments_received ON payments (received_at);
 SELECT app_may('SELECT, INSERT, UPDATE (booked_to, fee_currency, fee_nanos, fee_transaction_id)', 'payments');
 
 CREATE TABLE refunds (
@@ -157,6 +160,7 @@ COMMENT ON COLUMN provider_events.body IS 'The bytes whose signature was good; o
 COMMENT ON COLUMN provider_events.next_try_at IS 'From when on a worker may take it: also the end of the lease of the one that has it.';
 CREATE INDEX provider_events_to_do ON provider_events (next_try_at) WHERE state = 'stored';
 CREATE INDEX provider_events_txn ON provider_events (provider, provider_txn_id) WHERE provider_txn_id IS NOT NULL;
+CREATE INDEX provider_events_given_up ON provider_events (received_at) WHERE state = 'given_up';
 CREATE INDEX provider_events_received ON provider_events (received_at);
 SELECT app_may('SELECT, INSERT, UPDATE (deliveries, state, outcome, attempts, next_try_at, ended_at)', 'provider_events');
 
