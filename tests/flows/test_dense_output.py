@@ -48,6 +48,7 @@ async def test_dense_streams_overdraw_a_wallet_by_what_the_audit_knows(house_wit
             "tools": 0,
             "estimated": 0,
             "late": 0,
+            "taken": 0,
             "corrected": 0,
         }
         assert report.worst_overspend_nanos == 36_000_060_000  # the other classes alone would not cover it
