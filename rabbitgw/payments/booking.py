@@ -15,7 +15,7 @@ after the commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rabbitgw.billing import ledger
 from rabbitgw.billing.ledger import Line, house_line, wallet_line
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 WALLET = "wallet"
 CLEARING = "clearing"
+# States of refunds: those that are out of the wallet, or gone; and with them those that have a claim to it.
+ALIVE: Final = ("taken", "pending", "succeeded")
+CLAIMED: Final = (*ALIVE, "requested")
 
 
 async def book_payment(
@@ -73,20 +76,18 @@ async def book_fee(
     return await _append(db, order, currency, ledger.FEE, lines, {"payment_id": payment_id})
 
 
-def refund_lines(
-    order: asyncpg.Record, currency: str, *, amount_nanos: int, bonus_nanos: int, taken_from: str
-) -> list[Line]:
+def refund_lines(order: asyncpg.Record, currency: str, refund: RefundMove) -> list[Line]:
     """Out of the wallet, or out of clearing."""
     return [
-        *_owner(order, taken_from, currency, -amount_nanos),
-        house_line(ledger.REFUNDS_PENDING, currency, amount_nanos),
-        *bonus_lines(order, taken_from, currency, -bonus_nanos),
+        *_owner(order, refund.taken_from, currency, -refund.amount_nanos),
+        house_line(ledger.REFUNDS_PENDING, currency, refund.amount_nanos),
+        *bonus_lines(order, refund.taken_from, currency, -refund.bonus_nanos),
     ]
 
 
 async def book_refund(db: PoolConnection, order: asyncpg.Record, currency: str, refund: RefundMove) -> int:
     """Take a refund that the provider has begun, or begins whatever the wallet has left."""
-    lines = refund_lines(order, currency, **refund.terms)
+    lines = refund_lines(order, currency, refund)
     return await _append(db, order, currency, ledger.REFUND, lines, {"refund_id": refund.refund_id})
 
 
@@ -126,14 +127,6 @@ class RefundMove:
         self.taken_from: str = row["taken_from"]
 
     @property
-    def terms(self) -> dict[str, Any]:
-        return {
-            "amount_nanos": self.amount_nanos,
-            "bonus_nanos": self.bonus_nanos,
-            "taken_from": self.taken_from,
-        }
-
-    @property
     def total_nanos(self) -> int:
         return self.amount_nanos + self.bonus_nanos
 
@@ -169,10 +162,7 @@ def bonus_lines(order: asyncpg.Record, owner: str, currency: str, bonus_nanos: i
         return []
     if owner != WALLET:
         raise InvariantBroken(f"order {order['order_id']}: a bonus of {bonus_nanos} nanos without a wallet")
-    return [
-        wallet_line(order["account_id"], currency, bonus_nanos),
-        house_line(ledger.BONUS, currency, -bonus_nanos),
-    ]
+    return list(ledger.credit_lines(order["account_id"], currency, bonus_nanos, ledger.BONUS))
 
 
 def _owner(order: asyncpg.Record, owner: str, currency: str, amount_nanos: int) -> list[Line]:

@@ -161,10 +161,7 @@ async def _check_usable(db: PoolConnection, code: Any, account_id: int) -> None:
 
 async def _book(db: PoolConnection, code: Any, account_id: int) -> Redeemed:
     code_id, currency, amount_nanos = code["id"], code["currency"], code["amount_nanos"]
-    lines = (
-        ledger.wallet_line(account_id, currency, amount_nanos),
-        ledger.house_line(ledger.BONUS, currency, -amount_nanos),
-    )
+    lines = ledger.credit_lines(account_id, currency, amount_nanos, ledger.BONUS)
     moved = await put(
         db,
         account_id=account_id,

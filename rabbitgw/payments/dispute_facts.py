@@ -82,11 +82,7 @@ async def _bonus_share(
     share = bonus_nanos * fact.amount_minor // int(payment["amount_minor"])
     refunds = await db.fetch(statements.refunds.of_order, order["order_id"])
     disputes = await db.fetch(statements.disputes.of_order, order["order_id"])
-    gone = sum(
-        row["bonus_nanos"]
-        for row in refunds
-        if row["state"] in ("requested", "taken", "pending", "succeeded")
-    )
+    gone = sum(row["bonus_nanos"] for row in refunds if row["state"] in booking.CLAIMED)
     gone += sum(row["frozen_bonus_nanos"] for row in disputes if row["dispute_id"] != fact.dispute_id)
     return max(0, min(share, bonus_nanos - int(gone)))
 

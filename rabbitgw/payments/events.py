@@ -24,6 +24,7 @@ from rabbitgw.errors import (
     StoreError,
 )
 from rabbitgw.payments.codes import release_old
+from rabbitgw.payments.leases import LEASE, pause_after
 from rabbitgw.payments.sync import OTHER_MODE
 from rabbitgw.stores import connection
 
@@ -35,10 +36,7 @@ if TYPE_CHECKING:
     from rabbitgw.payments.sync import Sync
     from rabbitgw.stores import Pool
 
-LEASE: Final = timedelta(minutes=5)  # longer than a look takes, the provider's slowest answers and all
 ATTEMPTS_MAX: Final = 80  # with an hour between the last ones, three days: as long as providers try
-PAUSE_FIRST_S: Final = 1
-PAUSE_MAX_S: Final = 3600
 AT_ONCE: Final = 4
 WEBHOOK: Final = "webhook"
 BACKFILL: Final = "backfill"
@@ -129,13 +127,11 @@ class Events:
         attempts = row["attempts"]
         if attempts >= ATTEMPTS_MAX:
             return await self._end(row, "given_up", error.message)
-        pause_s = min(PAUSE_MAX_S, PAUSE_FIRST_S * 2 ** min(attempts - 1, 20))
+        pause = pause_after(attempts)
         telemetry.warn("payment_event_waits", event_id=row["event_id"], provider=row["provider"],
-                       reason=error.message, attempts=attempts, pause_s=pause_s)  # fmt: skip
+                       reason=error.message, attempts=attempts, pause_s=int(pause.total_seconds()))  # fmt: skip
         async with connection(self._pg) as db:
-            await db.execute(
-                statements.provider_events.try_again, row["id"], timedelta(seconds=pause_s), error.message
-            )
+            await db.execute(statements.provider_events.try_again, row["id"], pause, error.message)
         return False
 
     async def _end(self, row: asyncpg.Record, state: str, outcome: str) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rabbitgw import statements, telemetry
 from rabbitgw.clock import new_id
 from rabbitgw.errors import BalanceLimit
 from rabbitgw.payments import booking
-from rabbitgw.payments.booking import RefundMove
+from rabbitgw.payments.booking import ALIVE, CLAIMED, RefundMove
 from rabbitgw.payments.codes import release_for_order, use_for_order
 from rabbitgw.payments.contract import CHECKOUT_SESSION, PaymentState, PaymentStatus, RefundFact, RefundState
 from rabbitgw.payments.currencies import nanos_of_minor
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     import asyncpg
 
     from rabbitgw.stores import PoolConnection
-
-# Refunds that are out of the wallet, or gone.
-ALIVE: Final = ("taken", "pending", "succeeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +233,7 @@ async def bonus_share(
         row
         for row in await db.fetch(statements.refunds.of_order, order["order_id"])
         if row["payment_id"] == payment["id"]
-        and row["state"] in (*ALIVE, "requested")
+        and row["state"] in CLAIMED
         and not (at_provider and row["provider_refund_id"] is None)
     ]
     back_minor = min(payment["amount_minor"], sum(row["amount_minor"] for row in rows) + amount_minor)

@@ -23,6 +23,7 @@ import orjson
 
 from rabbitgw import clock, statements, telemetry
 from rabbitgw.errors import PaymentRefused, PaymentsOff, RequestInvalid, SignatureInvalid
+from rabbitgw.payments.booking import ALIVE
 from rabbitgw.payments.contract import (
     CHECKOUT_SESSION,
     Backfilled,
@@ -38,7 +39,6 @@ from rabbitgw.payments.contract import (
     RefundState,
 )
 from rabbitgw.payments.currencies import exponent
-from rabbitgw.payments.facts import ALIVE
 from rabbitgw.payments.orders import AMOUNT_MINOR_MAX, ORDER_ID_PATTERN
 from rabbitgw.stores import connection
 

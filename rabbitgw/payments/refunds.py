@@ -14,13 +14,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from rabbitgw import metrics, statements, telemetry
 from rabbitgw.billing import ledger
-from rabbitgw.billing.accounts import get_account
 from rabbitgw.billing.wallets import KEY_CHARS_MAX
 from rabbitgw.clock import new_id
 from rabbitgw.errors import (
@@ -35,10 +33,11 @@ from rabbitgw.errors import (
     TakeShort,
 )
 from rabbitgw.payments import booking
-from rabbitgw.payments.booking import RefundMove, refund_lines
+from rabbitgw.payments.booking import CLAIMED, RefundMove, refund_lines
 from rabbitgw.payments.contract import RefundState
 from rabbitgw.payments.currencies import minor_of_nanos, nanos_of_minor
-from rabbitgw.payments.facts import ALIVE, bonus_share, forward_refund, status_of
+from rabbitgw.payments.facts import bonus_share, forward_refund, status_of
+from rabbitgw.payments.leases import LEASE, pause_after
 from rabbitgw.stores import connection, transaction
 
 if TYPE_CHECKING:
@@ -49,9 +48,6 @@ if TYPE_CHECKING:
     from rabbitgw.payments.sync import Sync
     from rabbitgw.stores import Pool, PoolConnection
 
-LEASE: Final = timedelta(minutes=5)  # longer than a provider is waited for, retries and all
-PAUSE_FIRST_S: Final = 1
-PAUSE_MAX_S: Final = 3600
 REASON_CHARS_MAX: Final = 500
 LOST: Final = "lost"  # of a dispute: what it took cannot be sent back as well
 
@@ -168,7 +164,7 @@ class Refunds:
             gone = minor_of_nanos(payment["currency"], lost_nanos) + sum(
                 row["amount_minor"]
                 for row in refunds
-                if row["payment_id"] == payment["id"] and row["state"] in (*ALIVE, "requested")
+                if row["payment_id"] == payment["id"] and row["state"] in CLAIMED
             )
             if payment["amount_minor"] > gone:
                 return payment, payment["amount_minor"] - gone
@@ -197,44 +193,31 @@ class Refunds:
                 raise
         except (PaymentUnavailable, PaymentsOff, NotFound, StoreError) as error:
             # A provider that is not set up now may have had it in an earlier try: nothing is given back for that.
-            pause_s = min(PAUSE_MAX_S, PAUSE_FIRST_S * 2 ** min(row["attempts"] - 1, 20))
+            pause = pause_after(row["attempts"])
             telemetry.warn("refund_waits", **_shown(row), reason=error.message, attempts=row["attempts"],
-                           pause_s=pause_s)  # fmt: skip
+                           pause_s=int(pause.total_seconds()))  # fmt: skip
             async with connection(self._pg) as db:
-                await db.execute(statements.refunds.try_again, row["id"], timedelta(seconds=pause_s))
+                await db.execute(statements.refunds.try_again, row["id"], pause)
         except PaymentError as error:
             await self._give_back(row, error)
             if raising:
                 raise
 
     async def _take(self, row: asyncpg.Record) -> None:
-        async with connection(self._pg) as db:
-            order = await db.fetchrow(statements.orders.get, row["order_id"])
-        assert order is not None
-        account = await get_account(self._pg, order["account_id"])
         async with transaction(self._pg) as db:
             order, refund = await _locked(db, row)
             if refund["state"] != "requested":
                 return
-            payment = await _payment(db, refund)
-            move = RefundMove(refund)
-            lines = refund_lines(order, payment["currency"], **move.terms)
-            detail: dict[str, Any] = {"refund_id": move.refund_id}
+            currency, move = (await _payment(db, refund))["currency"], RefundMove(refund)
             if move.taken_from == booking.CLEARING:
-                taken = await ledger.append_one(
-                    db,
-                    ledger.REFUND,
-                    lines,
-                    account_id=order["account_id"],
-                    ref=order["order_id"],
-                    detail=detail,
-                )
+                taken = await booking.book_refund(db, order, currency, move)
             else:
-                detail["set_aside"] = self._unspent_only  # which the bound of overspend goes by
+                # the bound of overspend goes by what was set aside
+                detail = {"refund_id": move.refund_id, "set_aside": self._unspent_only}
                 moved = await self._takes.take(
-                    db, account_id=account.id, partition=account.partition, currency=payment["currency"],
-                    amount_nanos=move.total_nanos, take_id=refund["id"], lines=lines, kind=ledger.REFUND,
-                    ref=order["order_id"], detail=detail, may_overdraw=not self._unspent_only,
+                    db, account_id=order["account_id"], partition=order["partition"], currency=currency,
+                    amount_nanos=move.total_nanos, take_id=refund["id"], lines=refund_lines(order, currency, move),
+                    kind=ledger.REFUND, ref=order["order_id"], detail=detail, may_overdraw=not self._unspent_only,
                 )  # fmt: skip
                 taken = moved.ledger_transaction_id
             await db.execute(statements.refunds.move, refund["id"], "taken", None, None, taken, None, None)
@@ -278,11 +261,10 @@ class Refunds:
                 return
             await db.execute(statements.refunds.move, refund["id"], "refused", None, why, None, None, None)
             payment = await _payment(db, refund)
-        account = await get_account(self._pg, order["account_id"])
         with suppress(StoreError):  # only a command that is still on its way could have set anything aside
             await self._takes.put_back(
-                account_id=account.id,
-                partition=account.partition,
+                account_id=order["account_id"],
+                partition=order["partition"],
                 currency=payment["currency"],
                 take_id=refund["id"],
             )

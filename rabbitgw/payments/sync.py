@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rabbitgw import metrics, statements, telemetry
-from rabbitgw.billing.accounts import get_account
-from rabbitgw.errors import PaymentUnavailable, StoreError
+from rabbitgw.errors import PaymentUnavailable
 from rabbitgw.payments.contract import CHECKOUT_SESSION, PaymentState
 from rabbitgw.payments.facts import Applied, apply_facts
 from rabbitgw.stores import connection, transaction
@@ -96,12 +95,8 @@ class Sync:
         return applied
 
     async def tell_redis(self, order: asyncpg.Record) -> None:
-        """What is booked and not told is told by the credits worker."""
-        try:
-            account = await get_account(self._pg, order["account_id"])
-            await self._credits.apply(account.id, account.currency, account.partition)
-        except StoreError as error:
-            telemetry.warn("credit_not_applied_yet", account_id=order["account_id"], reason=error.message)
+        """What is booked and not told is told by the credits worker. `order`: as it was locked."""
+        await self._credits.apply_if_reached(order["account_id"], order["currency"], order["partition"])
 
 
 def is_stray(order: asyncpg.Record, facts: PaymentStatus) -> bool:
